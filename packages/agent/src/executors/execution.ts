@@ -1,0 +1,57 @@
+import type { AttemptEnd, AttemptOutcome, ReasonCode, Step } from '@rota/contract';
+import type { Pipes } from '../helper/pipes.ts';
+import type { UsageMeter } from '../helper/usage.ts';
+import type { Task } from '../helperProtocol.ts';
+import type { Clock } from '../ports.ts';
+import type { Root } from '../processTree.ts';
+
+/** What an executor knows of how its step ended. */
+export interface Ending {
+  outcome: AttemptOutcome;
+  reason: ReasonCode | null;
+  exitCode: number | null;
+  signal: string | null;
+  error: string | null;
+  cpuMs: number | null;
+  maxRssBytes: number | null;
+  http: AttemptEnd['http'];
+}
+
+/** A step that has been begun. */
+export interface Execution {
+  /** Null when no process belongs to it. */
+  root: Root | null;
+  /** Never rejects. */
+  ended: Promise<Ending>;
+  /** Ends it early: all that belongs to it, TERM first and KILL after `graceMs`. */
+  end(graceMs: number): void;
+}
+
+export interface ExecutorPorts {
+  clock: Clock;
+  usage: UsageMeter;
+  pipes: Pipes;
+  /** For files that live as long as the start. */
+  folder: string;
+  output(stream: 'stdout' | 'stderr', data: Buffer): void;
+}
+
+export const NO_ENDING: Ending = {
+  outcome: 'succeeded',
+  reason: null,
+  exitCode: null,
+  signal: null,
+  error: null,
+  cpuMs: null,
+  maxRssBytes: null,
+  http: null,
+};
+
+/** A step that is ready to begin; one of the two is to be called. */
+export interface Prepared {
+  begin(): Execution;
+  discard(): void;
+}
+
+/** Looks up what beginning needs. @throws with a message for people */
+export type Prepare<S extends Step> = (task: Task, step: S, ports: ExecutorPorts) => Promise<Prepared>;

@@ -1,0 +1,67 @@
+import type { Permit } from '@rota/contract';
+
+/**
+ * What session and helper say to each other: JSON lines on a unix socket in the state folder.
+ * The helper serves one session at a time, and a new one only after it has read all that the one before had sent.
+ */
+export const HELPER_PROTOCOL = 1;
+
+/** One attempt to execute: the permit's content, and whose it is. */
+export interface Task {
+  attemptId: string;
+  epoch: number;
+  agent: string;
+  run: Permit['run'];
+  step: Permit['step'];
+  timeoutMs: number | null;
+  killGraceMs: number;
+  validUntilBootMs: number;
+  output: { headBytes: number; tailBytes: number; chunkBytes: number };
+}
+
+export type ToHelper =
+  | { type: 'start'; task: Task }
+  /** Look after an attempt whose helper has died: wait for what is left of it, then write its end. */
+  | { type: 'adopt'; attemptId: string }
+  /** Cancel: TERM, `graceMs`, KILL. */
+  | { type: 'end'; attemptId: string; graceMs: number }
+  /** The server has all of it. */
+  | { type: 'forget'; attemptId: string }
+  /** The session leaves; a helper with nothing to do ends. */
+  | { type: 'bye' };
+
+export interface HeldAttempt {
+  attemptId: string;
+  state: 'waiting' | 'running' | 'ended';
+  pid: number | null;
+}
+
+export type FromHelper =
+  | { type: 'hello'; protocol: number; helperId: string; pid: number; attempts: HeldAttempt[] }
+  | { type: 'running'; attemptId: string; pid: number | null }
+  /** Nothing was executed and nothing will be. */
+  | { type: 'refused'; attemptId: string; reason: 'notExecuted' | 'permitExpired'; detail: string }
+  /** More output is in the spool. */
+  | { type: 'output'; attemptId: string }
+  /** The end record is in the spool, durable. */
+  | { type: 'ended'; attemptId: string };
+
+/** Cuts a byte stream into the JSON values of its lines. @throws SyntaxError on a line that is not JSON */
+export function createLineReader<T>(onMessage: (message: T) => void): (data: Buffer) => void {
+  let parts: Buffer[] = [];
+  return (data) => {
+    let from = 0;
+    for (let end = data.indexOf(10); end !== -1; end = data.indexOf(10, from)) {
+      parts.push(data.subarray(from, end));
+      const line = Buffer.concat(parts).toString();
+      parts = [];
+      from = end + 1;
+      onMessage(JSON.parse(line) as T);
+    }
+    if (from < data.length) parts.push(data.subarray(from));
+  };
+}
+
+export function encodeLine(message: ToHelper | FromHelper): string {
+  return `${JSON.stringify(message)}\n`;
+}

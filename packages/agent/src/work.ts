@@ -1,0 +1,404 @@
+import type { AgentMessage, AttemptEnd, JournalledAttempt, Permit, ServerMessage } from '@rota/contract';
+import {
+  decideOffer,
+  decidePermit,
+  type Entry,
+  isToBeRefused,
+  type JournalRecord,
+  journalledState,
+  type RefusalReason,
+  type Situation,
+} from './attempts.ts';
+import type { Helper } from './helperClient.ts';
+import type { FromHelper } from './helperProtocol.ts';
+import type { Journal } from './journal.ts';
+import { type KeyRing, readPermit, taskOf } from './permit.ts';
+import type { Clock, Log, Timer } from './ports.ts';
+import { createReports } from './reports.ts';
+import type { Spool } from './spool.ts';
+import { unseenEnd } from './spoolFile.ts';
+
+/**
+ * The attempts of this agent: what the server asks for goes to the journal, then to the helper, and what the helper
+ * says comes back as reports. Messages of one attempt are settled one after the other.
+ */
+export interface Work {
+  /** Takes over what an earlier session left; call it once, before the first connection. */
+  recover(): Promise<void>;
+  handle(message: WorkMessage): void;
+  /** Resolves once every message taken so far is settled: until then nothing may be said about what was started. */
+  idle(): Promise<void>;
+  /** For `resume`. */
+  attempts(): JournalledAttempt[];
+  /** A proven session begins. */
+  connected(send: (message: AgentMessage) => void, keyRing: KeyRing): void;
+  disconnected(): void;
+  situation(): Situation;
+  /** Declines offers from now on. */
+  drain(): void;
+  /** Attempts accepted or running. */
+  readonly active: number;
+  close(): Promise<void>;
+}
+
+export type WorkMessage = Extract<
+  ServerMessage,
+  { type: 'offer' | 'withdraw' | 'permit' | 'cancel' | 'ack' }
+>;
+
+export interface WorkPorts {
+  agentId: string;
+  agentName(): string;
+  bootId: string;
+  maxParallel: number;
+  journal: Journal;
+  spool: Spool;
+  clock: Clock;
+  log: Log;
+  meetHelper(): Promise<Helper>;
+  isDiskFull(): boolean;
+  /** Something changed that a status tells. */
+  changed(): void;
+}
+
+/** Between two tries to start a helper. */
+const HELPER_RETRY_MS = 1_000;
+/** How often what is settled and expired is forgotten. */
+const PRUNE_MS = 60_000;
+
+export function createWork(ports: WorkPorts): Work {
+  const { journal, spool, clock, log, bootId } = ports;
+  const reports = createReports({ spool, log, journalSeq: () => journal.seq });
+  const chains = new Map<string, Promise<void>>();
+  /** Ends of started attempts that are not done. */
+  const ends = new Map<string, AttemptEnd>();
+  /** Cancels of started attempts, for the helper that comes after one that died. */
+  const cancels = new Map<string, number>();
+  const activeIds = new Set<string>();
+  let helper: Helper | null = null;
+  let send: ((message: AgentMessage) => void) | null = null;
+  let keyRing: KeyRing | null = null;
+  let isDraining = false;
+  let isClosed = false;
+  let pruneTimer: Timer | null = null;
+  const now = () => ({ bootId, bootMs: clock.bootMs() });
+
+  /** Runs `step` once all earlier steps of the attempt are settled. */
+  function inTurn(attemptId: string, step: () => Promise<void>): void {
+    const chain = (chains.get(attemptId) ?? Promise.resolve()).then(step).catch((error) => {
+      log.error({ err: error, attemptId }, 'a message about the attempt could not be settled');
+    });
+    chains.set(attemptId, chain);
+    void chain.then(() => {
+      if (chains.get(attemptId) === chain) chains.delete(attemptId);
+    });
+  }
+
+  async function commit(record: JournalRecord): Promise<void> {
+    await journal.append(record);
+    if (record.type === 'nonce') return;
+    setActive(record.attemptId, record.type === 'accepted' || record.type === 'started');
+  }
+
+  function setActive(attemptId: string, isActive: boolean): void {
+    const wasFull = activeIds.size >= ports.maxParallel;
+    if (isActive) activeIds.add(attemptId);
+    else activeIds.delete(attemptId);
+    if (wasFull !== activeIds.size >= ports.maxParallel) ports.changed();
+  }
+
+  function situation(): Situation {
+    return {
+      draining: isDraining,
+      diskFull: ports.isDiskFull(),
+      journalFull: journal.full,
+      active: activeIds.size,
+      maxParallel: ports.maxParallel,
+    };
+  }
+
+  // What the server says.
+
+  async function onOffer(offer: Extract<WorkMessage, { type: 'offer' }>): Promise<void> {
+    const { attemptId, epoch } = offer;
+    const decision = decideOffer(journal.entries.get(attemptId), offer, situation());
+    if (!decision.accept) return decline(offer, decision.code, decision.detail);
+    // A place is taken while the disk writes: a burst of offers must not get past the limit.
+    activeIds.add(attemptId);
+    try {
+      await commit({ type: 'accepted', attemptId, epoch, bootId });
+    } catch (error) {
+      activeIds.delete(attemptId);
+      log.error({ err: error, attemptId }, 'an offer could not be written down');
+      return decline(offer, 'journalFull', 'the journal could not be written');
+    }
+    sendAccept(attemptId, epoch);
+  }
+
+  function decline(
+    offer: { attemptId: string; epoch: number },
+    code: Extract<AgentMessage, { type: 'decline' }>['code'],
+    detail: string,
+  ): void {
+    log.debug({ attemptId: offer.attemptId, code }, 'declined an offer');
+    send?.({ type: 'decline', attemptId: offer.attemptId, epoch: offer.epoch, code, detail });
+  }
+
+  function sendAccept(attemptId: string, epoch: number): void {
+    const bootMs = Math.floor(clock.bootMs());
+    send?.({ type: 'accept', attemptId, epoch, bootId, bootMs, journalSeq: journal.seq });
+  }
+
+  function onPermitMessage(message: Extract<WorkMessage, { type: 'permit' }>): void {
+    if (!keyRing) return;
+    const reading = readPermit(message, keyRing, ports.agentId);
+    if (reading.permit !== null) {
+      const { permit } = reading;
+      inTurn(permit.attemptId, () => onPermit(permit));
+      return;
+    }
+    log.warn({ attemptId: reading.claims?.attemptId, fault: reading.fault }, 'refused a permit');
+    const { claims } = reading;
+    if (!claims) return;
+    inTurn(claims.attemptId, async () => {
+      const entry = journal.entries.get(claims.attemptId);
+      if (entry?.state === 'accepted' && entry.epoch === claims.epoch)
+        await refuse(claims.attemptId, claims.epoch, 'permitInvalid', null);
+    });
+  }
+
+  async function onPermit(permit: Permit): Promise<void> {
+    const { attemptId, epoch } = permit;
+    const decision = decidePermit(journal.entries.get(attemptId), permit, now());
+    if (!decision.start) {
+      if (decision.refuse === null) log.debug({ attemptId, epoch }, 'passed over a stale or repeated permit');
+      else await refuse(attemptId, epoch, decision.refuse, permit.validUntilBootMs);
+      return;
+    }
+    const executor = helper;
+    // Without a helper the permit runs out or a resume brings it up again.
+    if (!executor) return refuse(attemptId, epoch, 'notExecuted', permit.validUntilBootMs);
+    await commit({
+      type: 'started',
+      attemptId,
+      epoch,
+      bootId,
+      helperId: executor.id,
+      permitUntilBootMs: permit.validUntilBootMs,
+    });
+    executor.send({ type: 'start', task: taskOf(permit, ports.agentName()) });
+    // It was lost in between, and with it the order: settle it like the others that it had.
+    if (executor !== helper) await settle(journal.entries.get(attemptId) as Entry);
+  }
+
+  async function onWithdraw(attemptId: string, epoch: number, reason: RefusalReason): Promise<void> {
+    const entry = journal.entries.get(attemptId);
+    if (isToBeRefused(entry, epoch))
+      return refuse(attemptId, epoch, reason, entry?.permitUntilBootMs ?? null);
+    if (entry?.state === 'refused' && !entry.done) sendRefused(entry);
+  }
+
+  async function onCancel(message: Extract<WorkMessage, { type: 'cancel' }>): Promise<void> {
+    const { attemptId, epoch, graceMs } = message;
+    const entry = journal.entries.get(attemptId);
+    if (entry?.state !== 'started') return onWithdraw(attemptId, epoch, 'cancelled');
+    if (epoch < entry.epoch || ends.has(attemptId)) return;
+    cancels.set(attemptId, graceMs);
+    helper?.send({ type: 'end', attemptId, graceMs });
+  }
+
+  async function onAck(message: Extract<WorkMessage, { type: 'ack' }>): Promise<void> {
+    const { attemptId, epoch, seq, done } = message;
+    const entry = journal.entries.get(attemptId);
+    // An answer to an earlier epoch says nothing about this one.
+    if (!entry || entry.done || entry.epoch !== epoch) return;
+    reports.ack(attemptId, seq);
+    const isSettled = entry.state === 'refused' || (entry.state === 'started' && ends.has(attemptId));
+    if (!done || !isSettled) return;
+    await commit({ type: 'done', attemptId });
+    reports.remove(attemptId);
+    ends.delete(attemptId);
+    helper?.send({ type: 'forget', attemptId });
+    await spool.remove(attemptId);
+  }
+
+  async function refuse(
+    attemptId: string,
+    epoch: number,
+    reason: RefusalReason,
+    permitUntilBootMs: number | null,
+  ): Promise<void> {
+    await commit({ type: 'refused', attemptId, epoch, bootId, reason, permitUntilBootMs });
+    reports.remove(attemptId);
+    cancels.delete(attemptId);
+    log.info({ attemptId, reason }, 'refused an attempt');
+    sendRefused(journal.entries.get(attemptId) as Entry);
+  }
+
+  function sendRefused({ attemptId, epoch, reason }: Entry): void {
+    if (reason !== null) send?.({ type: 'refused', attemptId, epoch, reason, journalSeq: journal.seq });
+  }
+
+  // What the helper says.
+
+  function onHelperMessage(message: FromHelper): void {
+    if (message.type === 'hello') return;
+    const { attemptId } = message;
+    if (message.type === 'output') {
+      reports.grown(attemptId);
+      return;
+    }
+    inTurn(attemptId, async () => {
+      const entry = journal.entries.get(attemptId);
+      if (entry?.state !== 'started' || entry.done) return;
+      if (message.type === 'running') reports.add({ attemptId, epoch: entry.epoch, pid: message.pid });
+      else if (message.type === 'ended') await onEnded(entry);
+      else await refuse(attemptId, entry.epoch, message.reason, entry.permitUntilBootMs);
+    });
+  }
+
+  async function onEnded(entry: Entry): Promise<void> {
+    const end = await spool.readEnd(entry.attemptId);
+    if (!end) throw new Error('its end record is not in the spool');
+    report(entry, end);
+  }
+
+  function report(entry: Entry, end: AttemptEnd): void {
+    const { attemptId, epoch } = entry;
+    ends.set(attemptId, end);
+    cancels.delete(attemptId);
+    setActive(attemptId, false);
+    reports.add({ attemptId, epoch, pid: null });
+    reports.ended(attemptId, end);
+    log.info({ attemptId, outcome: end.outcome, reason: end.reason }, 'an attempt has ended');
+  }
+
+  // What an earlier session, helper or boot left.
+
+  async function recover(): Promise<void> {
+    helper = await ports.meetHelper();
+    helper.listen({ message: onHelperMessage, lost: () => void onHelperLost() });
+    for (const entry of [...journal.entries.values()]) {
+      if (entry.done) continue;
+      if (entry.state === 'accepted') {
+        if (entry.bootId === bootId) activeIds.add(entry.attemptId);
+        else await refuse(entry.attemptId, entry.epoch, 'hostRestarted', null);
+      } else if (entry.state === 'started') {
+        activeIds.add(entry.attemptId);
+        await settle(entry);
+      }
+    }
+    for (const attemptId of await spool.list()) {
+      const entry = journal.entries.get(attemptId);
+      if (entry?.done || (entry && entry.state !== 'started')) await spool.remove(attemptId);
+    }
+    schedulePrune();
+  }
+
+  /** Finds out what became of a started attempt, as far as anyone can know. */
+  async function settle(entry: Entry): Promise<void> {
+    const { attemptId, epoch } = entry;
+    const end = await spool.readEnd(attemptId);
+    if (end) return report(entry, end);
+    if (entry.bootId !== bootId) {
+      await spool.writeEnd(attemptId, unseenEnd('hostRestarted', await spool.outputBytes(attemptId)));
+      return onEnded(entry);
+    }
+    const held = helper?.attempts.find((attempt) => attempt.attemptId === attemptId);
+    if (held?.state === 'running') return reports.add({ attemptId, epoch, pid: held.pid });
+    if (held) return;
+    // This helper read all that the session before had sent, and does not know it.
+    if (entry.helperId === helper?.id)
+      return refuse(attemptId, epoch, 'notExecuted', entry.permitUntilBootMs);
+    helper?.send({ type: 'adopt', attemptId });
+    const graceMs = cancels.get(attemptId);
+    if (graceMs !== undefined) helper?.send({ type: 'end', attemptId, graceMs });
+  }
+
+  async function onHelperLost(): Promise<void> {
+    helper = null;
+    if (isClosed) return;
+    log.error({}, 'the helper process is gone; starting another');
+    let found: Helper;
+    try {
+      found = await ports.meetHelper();
+    } catch (error) {
+      log.error({ err: error }, 'no helper process');
+      clock.after(HELPER_RETRY_MS, () => void onHelperLost());
+      return;
+    }
+    if (isClosed) return found.leave();
+    helper = found;
+    helper.listen({ message: onHelperMessage, lost: () => void onHelperLost() });
+    for (const entry of journal.entries.values()) {
+      if (entry.state === 'started' && !entry.done && !ends.has(entry.attemptId))
+        inTurn(entry.attemptId, () => settle(entry));
+    }
+  }
+
+  function schedulePrune(): void {
+    pruneTimer = clock.after(PRUNE_MS, () => {
+      journal.prune(now());
+      schedulePrune();
+    });
+  }
+
+  return {
+    recover,
+    handle(message) {
+      switch (message.type) {
+        case 'offer':
+          return inTurn(message.attemptId, () => onOffer(message));
+        case 'permit':
+          return onPermitMessage(message);
+        case 'withdraw':
+          return inTurn(message.attemptId, () => onWithdraw(message.attemptId, message.epoch, 'withdrawn'));
+        case 'cancel':
+          return inTurn(message.attemptId, () => onCancel(message));
+        case 'ack':
+          return inTurn(message.attemptId, () => onAck(message));
+        default:
+          message satisfies never;
+      }
+    },
+    async idle() {
+      await Promise.all(chains.values());
+    },
+    attempts() {
+      const found: JournalledAttempt[] = [];
+      for (const entry of journal.entries.values()) {
+        if (entry.done) continue;
+        const { attemptId, epoch } = entry;
+        found.push({ attemptId, epoch, state: journalledState(entry, ends.has(attemptId)) });
+      }
+      return found;
+    },
+    connected(connection, keys) {
+      send = connection;
+      keyRing = keys;
+      for (const entry of journal.entries.values()) {
+        if (entry.done) continue;
+        if (entry.state === 'refused') sendRefused(entry);
+      }
+      reports.connected(connection);
+    },
+    disconnected() {
+      send = null;
+      keyRing = null;
+      reports.disconnected();
+    },
+    situation,
+    drain() {
+      isDraining = true;
+    },
+    get active() {
+      return activeIds.size;
+    },
+    async close() {
+      isClosed = true;
+      pruneTimer?.cancel();
+      await this.idle();
+      helper?.leave();
+    },
+  };
+}

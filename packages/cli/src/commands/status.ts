@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { type Cli, type ServerOptions, talks } from '../cli.ts';
+import { took } from '../output.ts';
+
+export function addStatusCommand(program: Command, cli: Cli): void {
+  talks(program.command('status'))
+    .description('the state of everything in a few numbers')
+    .action(async (options: ServerOptions) => {
+      const output = cli.output(options);
+      const client = cli.connect(options);
+      const status = await client.call('status', {});
+      if (output.json) return output.value({ url: cli.connection?.url, ...status });
+      const { jobs, agents, runs, lateness } = status;
+      const alarming = (count: number, text: string) => (count > 0 ? output.style('red', text) : text);
+      output.facts([
+        [
+          'server',
+          `${cli.connection?.url}, version ${status.version}, started ${output.time(status.startedAt)}`,
+        ],
+        ['timezone', status.timezone],
+        ['jobs', `${jobs.total}: ${jobs.enabled} enabled, ${jobs.paused} paused`],
+        [
+          'agents',
+          `${agents.online} online, ${alarming(agents.offline, `${agents.offline} offline`)}, ${alarming(agents.quarantined, `${agents.quarantined} quarantined`)}`,
+        ],
+        [
+          'runs now',
+          `${runs.active} active, ${runs.queued} queued, ${alarming(runs.unknown, `${runs.unknown} unknown`)}`,
+        ],
+        [
+          'last day',
+          `${runs.succeededLastDay} succeeded, ${alarming(runs.failedLastDay, `${runs.failedLastDay} failed`)}, ${alarming(runs.missedLastDay, `${runs.missedLastDay} missed`)}`,
+        ],
+        [
+          'lateness',
+          lateness.runs === 0
+            ? null
+            : `half within ${took(lateness.p50Ms)}, 99 % within ${took(lateness.p99Ms)}, at most ${took(lateness.maxMs)} (${lateness.runs} runs)`,
+        ],
+      ]);
+      if (runs.unknown > 0)
+        output.note('Unknown runs wait for their agent or for you: rota run list --state unknown');
+    });
+}

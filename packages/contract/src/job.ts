@@ -1,0 +1,285 @@
+import { type Static, Type } from 'typebox';
+import { AGENT_NAME, ENV_NAME, JOB_NAME, LABEL_KEY, LABEL_VALUE, LIMITS } from './names.ts';
+
+/** The schema of a job as people write it. Durations are text here and milliseconds in `JobDefinition`. */
+
+const strict = { additionalProperties: false } as const;
+const DurationText = Type.String({ maxLength: 40, description: 'A duration such as 90s, 15m, 1h30m or 2d.' });
+const oneLine = (maxLength: number) =>
+  Type.String({
+    maxLength,
+    pattern: '^[^\\r\\n\\u0000]*$',
+    description: `must be one line of at most ${maxLength} characters`,
+  });
+
+export const JobName = Type.String({
+  pattern: JOB_NAME,
+  description: 'must start with a-z or 0-9 and have only a-z, 0-9, ".", "_" and "-" (at most 100 characters)',
+});
+export const AgentName = Type.String({
+  pattern: AGENT_NAME,
+  description:
+    'must start with a letter or digit and have only letters, digits, ".", "_" and "-" (at most 100 characters)',
+});
+export const Labels = Type.Record(
+  Type.String({ pattern: LABEL_KEY }),
+  Type.String({
+    pattern: LABEL_VALUE,
+    description: 'must have only letters, digits and . _ / : @ + - (at most 200 characters)',
+  }),
+  { additionalProperties: false, maxProperties: LIMITS.labels },
+);
+export type Labels = Static<typeof Labels>;
+
+export const ScheduleObject = Type.Object(
+  {
+    cron: Type.Optional(Type.String({ maxLength: LIMITS.cronLength })),
+    every: Type.Optional(DurationText),
+    at: Type.Optional(Type.String({ maxLength: 64 })),
+    timezone: Type.Optional(Type.String({ maxLength: 64 })),
+    jitter: Type.Optional(DurationText),
+  },
+  strict,
+);
+const ScheduleText = Type.String({ minLength: 1, maxLength: LIMITS.cronLength });
+export const ScheduleField = Type.Union([
+  ScheduleText,
+  ScheduleObject,
+  Type.Array(Type.Union([ScheduleText, ScheduleObject]), { minItems: 1, maxItems: LIMITS.schedulesPerJob }),
+]);
+
+export const Target = Type.Object(
+  {
+    agents: Type.Optional(Type.Array(AgentName, { minItems: 1, maxItems: LIMITS.targetAgents })),
+    labels: Type.Optional(Labels),
+    pick: Type.Optional(Type.Enum(['first'])),
+    stagger: Type.Optional(DurationText),
+    max: Type.Optional(Type.Integer({ minimum: 1, maximum: LIMITS.targetAgents })),
+  },
+  strict,
+);
+
+const Env = Type.Record(
+  Type.String({ pattern: ENV_NAME }),
+  Type.String({
+    maxLength: LIMITS.envValueLength,
+    pattern: '^[^\\u0000]*$',
+    description: 'must not contain NUL',
+  }),
+  { additionalProperties: false, maxProperties: LIMITS.envVariables },
+);
+const CommandText = Type.String({
+  minLength: 1,
+  maxLength: LIMITS.commandLength,
+  pattern: '^[^\\u0000]*$',
+  description: 'must not contain NUL',
+});
+
+export const CommandField = Type.Union([
+  CommandText,
+  Type.Array(
+    Type.String({
+      maxLength: LIMITS.commandLength,
+      pattern: '^[^\\u0000]*$',
+      description: 'must not contain NUL',
+    }),
+    {
+      minItems: 1,
+      maxItems: LIMITS.argv,
+    },
+  ),
+]);
+
+/** What stands beside `command` at the top of a job. */
+export const commandFields = {
+  shell: Type.Optional(Type.Enum(['sh', 'bash'])),
+  env: Type.Optional(Env),
+  user: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\\$?$',
+      description: 'must be the name of a user',
+    }),
+  ),
+  cwd: Type.Optional(
+    Type.String({
+      pattern: '^/[^\\u0000]*$',
+      maxLength: LIMITS.pathLength,
+      description: 'must be an absolute path',
+    }),
+  ),
+  umask: Type.Optional(Type.String({ pattern: '^0?[0-7]{3}$', description: 'must be octal, such as "022"' })),
+  stdin: Type.Optional(Type.String({ maxLength: LIMITS.stdinLength })),
+};
+
+export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
+const Scalar = Type.Union([Type.String({ maxLength: LIMITS.headerLength }), Type.Number(), Type.Boolean()]);
+const StatusText = Type.String({
+  pattern: '^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$',
+  description: 'must be 200, 2xx or 200-204',
+});
+
+export const HttpField = Type.Object(
+  {
+    method: Type.Optional(Type.Enum([...HTTP_METHODS])),
+    url: Type.String({ minLength: 1, maxLength: LIMITS.urlLength }),
+    headers: Type.Optional(
+      Type.Record(
+        Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$" }),
+        Type.String({
+          maxLength: LIMITS.headerLength,
+          pattern: '^[^\\r\\n\\u0000]*$',
+          description: 'must be one line',
+        }),
+        { additionalProperties: false, maxProperties: LIMITS.headers },
+      ),
+    ),
+    query: Type.Optional(
+      Type.Record(Type.String({ minLength: 1, maxLength: 200 }), Scalar, { maxProperties: LIMITS.headers }),
+    ),
+    json: Type.Optional(Type.Unknown()),
+    form: Type.Optional(
+      Type.Record(Type.String({ minLength: 1, maxLength: 200 }), Scalar, { maxProperties: LIMITS.headers }),
+    ),
+    body: Type.Optional(Type.String({ maxLength: LIMITS.httpBodyLength })),
+    timeout: Type.Optional(DurationText),
+    redirects: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
+    expect: Type.Optional(
+      Type.Object(
+        {
+          status: Type.Optional(
+            Type.Union([
+              Type.Integer({ minimum: 100, maximum: 599 }),
+              StatusText,
+              Type.Array(Type.Union([Type.Integer({ minimum: 100, maximum: 599 }), StatusText]), {
+                minItems: 1,
+                maxItems: 50,
+              }),
+            ]),
+          ),
+        },
+        strict,
+      ),
+    ),
+  },
+  strict,
+);
+
+/** A job as it stands in a document, in the API and in an export. */
+export const JobDocument = Type.Object(
+  {
+    name: JobName,
+    title: Type.Optional(oneLine(LIMITS.titleLength)),
+    description: Type.Optional(Type.String({ maxLength: LIMITS.descriptionLength })),
+    owner: Type.Optional(oneLine(LIMITS.ownerLength)),
+    labels: Type.Optional(Labels),
+    enabled: Type.Optional(Type.Boolean()),
+    schedule: Type.Optional(ScheduleField),
+    target: Type.Optional(Target),
+    command: Type.Optional(CommandField),
+    ...commandFields,
+    http: Type.Optional(HttpField),
+    timeout: Type.Optional(DurationText),
+    concurrency: Type.Optional(Type.Enum(['forbid'])),
+    catchUp: Type.Optional(Type.Enum(['latest'])),
+    startDeadline: Type.Optional(DurationText),
+    onUnknown: Type.Optional(Type.Enum(['hold'])),
+  },
+  strict,
+);
+export type JobDocument = Static<typeof JobDocument>;
+
+/** Fields of the design that are not built yet: refused by name, never ignored. */
+export const JOB_FIELDS_LATER = [
+  'params',
+  'steps',
+  'retry',
+  'pool',
+  'priority',
+  'after',
+  'tolerance',
+  'maxRuntime',
+  'notify',
+  'external',
+  'heartbeat',
+  'kubernetes',
+  'when',
+  'continueOnFailure',
+] as const;
+
+/** Values of the design that are not built yet, by field. */
+export const JOB_VALUES_LATER: Record<string, readonly string[]> = {
+  concurrency: ['allow', 'queue', 'replace'],
+  catchUp: ['skip', 'all'],
+  onUnknown: ['retry'],
+  'target.pick': ['all', 'random', 'roundRobin', 'leastBusy'],
+};
+
+/** A document: jobs, what holds for all of them, and whose it is (for pruning). */
+export const Document = Type.Object(
+  {
+    owner: Type.Optional(oneLine(LIMITS.ownerLength)),
+    defaults: Type.Optional(Type.Object({ timezone: Type.Optional(Type.String({ maxLength: 64 })) }, strict)),
+    jobs: Type.Array(Type.Unknown(), { maxItems: LIMITS.jobsPerDocument }),
+  },
+  strict,
+);
+
+/** One schedule of a job, its zone and jitter settled. Exactly one of `cron`, `every` and `at` is there. */
+export interface ScheduleDefinition {
+  cron?: string;
+  every?: string;
+  at?: string;
+  timezone: string;
+  jitterMs: number;
+}
+
+export interface CommandStep {
+  kind: 'command';
+  /** Text runs through the shell, a list is the argv. */
+  command: string | string[];
+  shell: 'sh' | 'bash';
+  env: Record<string, string>;
+  user: string | null;
+  cwd: string | null;
+  umask: string | null;
+  stdin: string;
+}
+
+export interface HttpStep {
+  kind: 'http';
+  method: (typeof HTTP_METHODS)[number];
+  url: string;
+  headers: Record<string, string>;
+  query: Record<string, string>;
+  body:
+    | { type: 'none' }
+    | { type: 'json'; json: unknown }
+    | { type: 'form'; form: Record<string, string> }
+    | { type: 'raw'; text: string };
+  timeoutMs: number;
+  redirects: number;
+  /** Each entry is `200`, `2xx` or `200-204`. */
+  expectStatus: string[];
+}
+
+/** One action. An unhandled kind does not compile: switch on `kind` and end with `satisfies never`. */
+export type Step = CommandStep | HttpStep;
+
+/** A job with every default settled: what planning, dispatch and agents work with. */
+export interface JobDefinition {
+  name: string;
+  title: string;
+  description: string;
+  owner: string;
+  labels: Labels;
+  enabled: boolean;
+  schedules: ScheduleDefinition[];
+  target: { agents: string[] | null; labels: Labels; pick: 'first'; staggerMs: number; max: number | null };
+  step: Step;
+  /** Kills the run; null for no limit. */
+  timeoutMs: number | null;
+  concurrency: 'forbid';
+  catchUp: 'latest';
+  startDeadlineMs: number;
+  onUnknown: 'hold';
+}

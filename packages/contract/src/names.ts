@@ -1,0 +1,60 @@
+/**
+ * Names, ids and the limits of everything that a caller may send.
+ * `docs/config.md` lists the same limits; change them together.
+ */
+
+/** A job's name: lower case, starts with a letter or digit, at most 100 characters. */
+export const JOB_NAME = '^[a-z0-9][a-z0-9._-]{0,99}$';
+/** An agent's name: as a host name, any case, at most 100 characters. */
+export const AGENT_NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$';
+/** A tenant's name. */
+export const TENANT_NAME = '^[a-z0-9][a-z0-9-]{0,62}$';
+/** A label's key; its value is `LABEL_VALUE`. */
+export const LABEL_KEY = '^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$';
+/** A label's value; may be empty. */
+export const LABEL_VALUE = '^[A-Za-z0-9._/:@+-]{0,200}$';
+/** The name of an environment variable. */
+export const ENV_NAME = '^[A-Za-z_][A-Za-z0-9_]{0,254}$';
+
+export const LIMITS = {
+  /** Bytes of one request body. */
+  bodyBytes: 4 * 1024 * 1024,
+  /** Bytes of one job, as JSON. */
+  jobBytes: 256 * 1024,
+  /** Jobs in one document. */
+  jobsPerDocument: 5_000,
+  /** Faults reported for one document; the rest is counted. */
+  faultsReported: 200,
+  titleLength: 200,
+  descriptionLength: 10_000,
+  ownerLength: 200,
+  labels: 50,
+  schedulesPerJob: 50,
+  cronLength: 256,
+  targetAgents: 1_000,
+  commandLength: 128 * 1024,
+  argv: 1_000,
+  envVariables: 200,
+  envValueLength: 32 * 1024,
+  stdinLength: 64 * 1024,
+  pathLength: 4_096,
+  urlLength: 8_192,
+  headers: 100,
+  headerLength: 8_192,
+  httpBodyLength: 128 * 1024,
+  /** Shortest and longest time of any duration field. */
+  durationMaxMs: 365 * 86_400_000,
+  /** Entries of one page of a list. */
+  pageDefault: 50,
+  pageMax: 500,
+  /** What is kept of a run's output, from its start and from its end. */
+  outputHeadBytes: 1024 * 1024,
+  outputTailBytes: 1024 * 1024,
+  /** Bytes of output in one message or row, before encoding. */
+  outputChunkBytes: 32 * 1024,
+  /** Bytes of one message between agent and server. */
+  messageBytes: 4 * 1024 * 1024,
+  /** Attempts that an agent may run at one time. */
+  agentParallelMax: 10_000,
+  idempotencyKeyLength: 200,
+} as const;

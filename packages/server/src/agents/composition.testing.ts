@@ -1,0 +1,305 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after } from 'node:test';
+import { type RunState, readJob } from '@rota/contract';
+import { pino } from 'pino';
+import { HandClock } from '../clock.testing.ts';
+import { createHints } from '../hints.ts';
+import { systemRandom } from '../random.ts';
+import { createDefinitions } from '../runs/definitions.ts';
+import { createRuns } from '../runs/runs.ts';
+import { createScheduler } from '../scheduler/scheduler.ts';
+import type { Driver } from '../store/driver.ts';
+import { change } from '../store/operation.ts';
+import { createStore } from '../store/store.ts';
+import type { AgentRow, RunRow } from '../store/tables.ts';
+import { type TestDatabase, testDatabase } from '../store.testing.ts';
+import { createDispatcher } from './dispatch.ts';
+import { createGateway } from './gateway.ts';
+import type { ServerKeys } from './permits.ts';
+import { createRoster } from './roster.ts';
+import { ScriptedAgent } from './scriptedAgent.testing.ts';
+import { Sessions } from './sessions.ts';
+
+export const START = Date.UTC(2026, 2, 1);
+export const TENANT = 'acme';
+
+/** A server's core over a real file and real sockets, with a clock that the test moves. */
+export class Composition {
+  readonly clock = new HandClock(START);
+  readonly keys = newServerKeys();
+  /** What was logged as an error. */
+  readonly errors: string[] = [];
+  readonly #database: TestDatabase;
+  /** Operations of the store that have no answer yet. */
+  #underWay = 0;
+  #parts: Awaited<ReturnType<Composition['compose']>> | null = null;
+  #http: Server | null = null;
+
+  constructor(database: TestDatabase) {
+    this.#database = database;
+  }
+
+  static async start(): Promise<Composition> {
+    const composition = new Composition(await testDatabase());
+    running.add(composition);
+    await composition.boot();
+    await composition.store.createTenant({ id: TENANT, name: 'acme', timezone: 'UTC' });
+    return composition;
+  }
+
+  async boot(): Promise<void> {
+    this.#parts = await this.compose();
+    const { gateway } = this.#parts;
+    this.#http = createServer();
+    this.#http.on('upgrade', (request, socket, head) => gateway.handleUpgrade(request, socket, head));
+    await new Promise<void>((resolve) => this.#http?.listen(0, '127.0.0.1', resolve));
+  }
+
+  async compose() {
+    const { clock, keys } = this;
+    const driver = this.#watched(await this.#database.open(clock));
+    const store = createStore(driver);
+    await store.closeAllSessions({});
+    const errors = { write: (line: string) => this.errors.push(line) };
+    const log = pino({ level: 'error' }, errors);
+    const hints = createHints();
+    const definitions = createDefinitions();
+    const sessions = new Sessions();
+    const roster = createRoster({ store, clock, hints });
+    const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
+    const metrics = { runEnded() {} };
+    const random = systemRandom;
+    const gateway = createGateway({
+      store,
+      clock,
+      random,
+      hints,
+      log,
+      sessions,
+      dispatcher,
+      keys,
+      definitions,
+      metrics,
+    });
+    const scheduler = createScheduler({ store, clock, random, hints, definitions, log });
+    const agents = {
+      cancel: gateway.cancel,
+      withdraw: gateway.withdraw,
+      onlineMatching: async () => [],
+      knownNames: async () => [],
+    };
+    const runs = createRuns({ store, random, hints, agents });
+    dispatcher.start();
+    scheduler.start();
+    return { driver, store, hints, sessions, roster, dispatcher, gateway, scheduler, runs };
+  }
+
+  get store() {
+    return this.parts.store;
+  }
+
+  get parts() {
+    assert(this.#parts, 'the server is down');
+    return this.#parts;
+  }
+
+  get url(): string {
+    assert(this.#http);
+    return `ws://127.0.0.1:${(this.#http.address() as AddressInfo).port}/agent`;
+  }
+
+  /** Ends the server as a crash does: nothing more is committed. Then a new one starts over the same file. */
+  async restart(): Promise<void> {
+    await this.crash();
+    await this.boot();
+  }
+
+  async crash(): Promise<void> {
+    const { driver, gateway, dispatcher, scheduler } = this.parts;
+    await driver.close();
+    await Promise.all([gateway.stop(), dispatcher.stop(), scheduler.stop()]);
+    await new Promise((resolve) => this.#http?.close(resolve));
+    this.errors.length = 0;
+    this.#parts = null;
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#parts) return;
+    const { driver, gateway, dispatcher, scheduler } = this.parts;
+    await Promise.all([gateway.stop(), dispatcher.stop(), scheduler.stop()]);
+    await driver.close();
+    await new Promise((resolve) => this.#http?.close(resolve));
+    this.#parts = null;
+  }
+
+  /** Gives the database back; no test uses this server any more. */
+  async leave(): Promise<void> {
+    await this.stop();
+    await this.#database.release();
+  }
+
+  #watched(driver: Driver): Driver {
+    const counted = async <T>(work: Promise<T>): Promise<T> => {
+      this.#underWay += 1;
+      try {
+        return await work;
+      } finally {
+        this.#underWay -= 1;
+      }
+    };
+    return {
+      write: (operation, key) => counted(driver.write(operation, key)),
+      read: (operation) => counted(driver.read(operation)),
+      now: () => driver.now(),
+      onCommit: (listener) => driver.onCommit(listener),
+      backup: (file) => driver.backup(file),
+      close: () => driver.close(),
+    };
+  }
+
+  /** An agent that has joined; it is not connected. */
+  async agent(name: string, more: { orderNumber?: number; labels?: Record<string, string> } = {}) {
+    const agent = new ScriptedAgent(name, () => this.url);
+    // What was read from it is carried out, too: a network database takes its time.
+    const read = agent.flushed.bind(agent);
+    agent.flushed = async () => {
+      await read();
+      if (this.#parts) await this.#rest();
+    };
+    await this.parts.driver.write(() =>
+      change(
+        `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
+           "journalSeq", "maxParallel", "draining", "createdAt") values (?, ?, ?, ?, ?, ?, 1, 'offline', 0, 0, 0, 0, ?)`,
+        TENANT,
+        agent.disk.agentId,
+        name,
+        agent.publicKey,
+        more.orderNumber ?? 100,
+        JSON.stringify(more.labels ?? {}),
+        this.clock.now(),
+      ),
+    );
+    return agent;
+  }
+
+  /** An agent that is connected and ready. */
+  async online(
+    name: string,
+    more: { orderNumber?: number; maxParallel?: number } = {},
+  ): Promise<ScriptedAgent> {
+    const agent = await this.agent(name, more);
+    if (more.maxParallel !== undefined) agent.maxParallel = more.maxParallel;
+    await this.connect(agent);
+    return agent;
+  }
+
+  async connect(agent: ScriptedAgent): Promise<void> {
+    await agent.connect();
+    await this.until(() => this.parts.sessions.get(agent.disk.agentId)?.ready === true);
+  }
+
+  async job(name: string, fields: Record<string, unknown> = {}): Promise<void> {
+    const read = readJob({ name, command: 'true', ...fields }, { timezone: 'UTC' });
+    assert('job' in read, JSON.stringify(read));
+    const { document, definition } = read.job;
+    await this.store.saveJobs({
+      tenantId: TENANT,
+      by: 'test',
+      jobs: [
+        {
+          id: name,
+          name,
+          documentJson: JSON.stringify(document),
+          enabled: true,
+          scheduled: definition.schedules.length > 0,
+          everyTexts: definition.schedules.flatMap(({ every }) => (every === undefined ? [] : [every])),
+        },
+      ],
+      paused: false,
+      owner: null,
+      prune: false,
+      expectedRevision: null,
+    });
+    this.parts.hints.give('plan');
+  }
+
+  async trigger(jobId: string, idempotencyKey: string | null = null): Promise<string> {
+    const answer = await this.parts.runs.trigger({
+      tenantId: TENANT,
+      jobId,
+      idempotencyKey,
+      agent: null,
+      by: 'me',
+    });
+    assert('runId' in answer);
+    return answer.runId;
+  }
+
+  async run(runId: string): Promise<RunRow> {
+    const run = await this.store.readRun({ tenantId: TENANT, runId });
+    assert(run);
+    return run;
+  }
+
+  async agentRow(agent: ScriptedAgent): Promise<AgentRow> {
+    const row = await this.store.readAgentById({ agentId: agent.disk.agentId });
+    assert(row);
+    return row;
+  }
+
+  /** Waits until a run is in a state. */
+  async becomes(runId: string, state: RunState): Promise<RunRow> {
+    await this.until(
+      async () => (await this.run(runId)).state === state,
+      async () => `the run is ${(await this.run(runId)).state}, not ${state}`,
+    );
+    return this.run(runId);
+  }
+
+  /** Waits until something is so, without letting the clock move. */
+  async until(condition: () => boolean | Promise<boolean>, why?: () => Promise<string>): Promise<void> {
+    const end = performance.now() + 5_000;
+    while (!(await condition())) {
+      if (performance.now() > end)
+        throw new Error(`${why ? await why() : String(condition)}: it did not come to that`);
+      await new Promise((resolve) => setImmediate(resolve));
+      // Timers of no time, as loops set them that have more to do.
+      this.clock.advance(0);
+    }
+    await this.#rest();
+  }
+
+  /** What has come about may be the middle of a step: lets it end, so that its timers are set before a test moves on. */
+  async #rest(): Promise<void> {
+    for (let turns = 0; turns < 3; turns++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#underWay > 0) turns = -1;
+    }
+  }
+
+  /** Lets all that is under way come to rest: what was sent is read, committed and answered. */
+  async quiet(...agents: ScriptedAgent[]): Promise<void> {
+    for (let turn = 0; turn < 4; turn++) {
+      for (const agent of agents) await agent.flushed();
+      await this.#rest();
+      this.clock.advance(0);
+    }
+  }
+}
+
+const running = new Set<Composition>();
+after(async () => {
+  for (const composition of running) await composition.leave();
+});
+
+function newServerKeys(): ServerKeys {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const published = {
+    id: 'key',
+    publicKey: publicKey.export({ format: 'der', type: 'spki' }).toString('base64url'),
+  };
+  return { id: 'key', privateKey, published: [published] };
+}

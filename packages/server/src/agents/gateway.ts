@@ -1,0 +1,373 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type AgentMessage, LIMITS, parseAgentMessage, type ServerMessage } from '@rota/contract';
+import type { Logger } from 'pino';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Clock, Timer } from '../clock.ts';
+import type { Hints } from '../hints.ts';
+import type { Random } from '../random.ts';
+import { KILL_GRACE_MS } from '../store/dispatch.ts';
+import type { Store } from '../store/store.ts';
+import type { Dispatcher } from './dispatch.ts';
+import { admit, type Greeting, greet, reject } from './handshake.ts';
+import type { ServerKeys } from './permits.ts';
+import { createReports, type ReportPorts } from './reports.ts';
+import type { Session, Sessions } from './sessions.ts';
+
+/** How often an agent says that it is there, and how long it may be silent. */
+export const HEARTBEAT_MS = 5_000;
+const SILENT_MS = 3 * HEARTBEAT_MS;
+/** A connection must have proven itself within this. */
+const HANDSHAKE_MS = 10_000;
+/** How long the closing of a connection may take. */
+const CLOSING_MS = 2_000;
+/** Connections that may be in their handshake at one time. */
+const HANDSHAKES_MAX = 2_000;
+/** An agent that lets this much pile up unread is cut off; it resumes later. */
+const BUFFERED_MAX = 32 * 1024 * 1024;
+/** Messages of one agent, and their bytes, that may be under way at one time before its socket is read no further. */
+const UNDER_WAY_MAX = 500;
+const UNDER_WAY_BYTES = 16 * 1024 * 1024;
+/** Messages that may wait before a connection has proven itself; the handshake needs one at a time. */
+const UNPROVEN_MAX = 4;
+/** When the end of a session is stored again that could not be. */
+const STORE_END_AGAIN_MS = 1_000;
+/** `lastSeenAt` is written at most this often while nothing else changes. */
+const SEEN_MS = 60_000;
+
+export interface Gateway {
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Ends an agent's session, because it was removed or changed. */
+  disconnect(agentId: string, reason: string): void;
+  cancel(agentId: string, attemptId: string, epoch: number): void;
+  withdraw(agentId: string, attemptId: string, epoch: number): void;
+  /** Tells agents to go elsewhere, and closes. Their jobs go on. */
+  stop(): Promise<void>;
+}
+
+/** Holds the agents' sessions: handshake, resume, and their messages in order. */
+export function createGateway(
+  ports: ReportPorts & {
+    store: Store;
+    clock: Clock;
+    random: Random;
+    hints: Hints;
+    log: Logger;
+    sessions: Sessions;
+    dispatcher: Dispatcher;
+    keys: ServerKeys;
+  },
+): Gateway {
+  const { store, clock, random, log, sessions, dispatcher, keys } = ports;
+  const server = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: LIMITS.messageBytes,
+  });
+  const reports = createReports(ports);
+  const open = new Set<Promise<void>>();
+  let handshakes = 0;
+  let stopping = false;
+  const atStop = new Set<() => void>();
+
+  function connect(socket: WebSocket): void {
+    handshakes += 1;
+    let inHandshake = true;
+    let greeting: Greeting | null = null;
+    let session: (Session & { readonly lastStatus: { at: number; text: string } }) | null = null;
+    let underWay = 0;
+    let underWayBytes = 0;
+    /** Messages in `queue`; while there are any, later ones must not overtake them. */
+    let queued = 0;
+    let lastMessageAt = clock.now();
+    let queue: Promise<void> = Promise.resolve();
+    let watch: Timer = clock.after(HANDSHAKE_MS, () => close('the handshake took too long'));
+
+    const send = (message: ServerMessage) => {
+      if (socket.readyState !== socket.OPEN) return;
+      if (socket.bufferedAmount > BUFFERED_MAX) {
+        close('the agent does not read');
+        return;
+      }
+      socket.send(JSON.stringify(message));
+    };
+    const close = (reason: string) => {
+      log.info({ agent: greeting?.agent.name, reason }, 'agent connection closed');
+      socket.terminate();
+    };
+    /** Says why, and ends; a peer that does not close its side is cut off. */
+    const finish = async (message?: ServerMessage) => {
+      if (message) send(message);
+      socket.close(1000);
+      watch.cancel();
+      watch = clock.after(CLOSING_MS, () => socket.terminate());
+      if (session) await endSession(session);
+    };
+    const endHandshake = () => {
+      if (!inHandshake) return;
+      inHandshake = false;
+      handshakes -= 1;
+    };
+    const watchSilence = () => {
+      watch = clock.after(HEARTBEAT_MS, () => {
+        if (underWay === 0 && clock.now() - lastMessageAt > SILENT_MS) close('the agent is silent');
+        else watchSilence();
+      });
+    };
+
+    async function handle(message: AgentMessage): Promise<void> {
+      if (session?.ready) {
+        if (message.type === 'status') await status(session, message);
+        else if (message.type === 'goodbye') await finish();
+        else await reports.report(session, message);
+        return;
+      }
+      if (message.type === 'hello' && !greeting) {
+        const answer = await greet({ store, random, keys }, message);
+        if ('rejected' in answer) return finish(answer.rejected);
+        greeting = answer.greeting;
+        send(answer.challenge);
+        return;
+      }
+      if (message.type === 'resume' && greeting && !session) {
+        const answer = await admit({ store, random }, greeting, message);
+        if ('rejected' in answer) {
+          log.warn({ agent: greeting.agent.name, code: answer.rejected.code }, answer.rejected.message);
+          if (answer.rejected.code === 'quarantined') {
+            sessions.get(greeting.agent.id)?.close('a copy of the agent is there');
+            ports.hints.give('events');
+          }
+          return finish(answer.rejected);
+        }
+        await begin(answer.opened, message);
+        return;
+      }
+      close(`unexpected ${message.type}`);
+    }
+
+    async function begin(
+      opened: { agent: { tenantId: string; id: string; name: string }; sessionEpoch: number; nonce: string },
+      resume: Extract<AgentMessage, { type: 'resume' }>,
+    ): Promise<void> {
+      const { agent, sessionEpoch, nonce } = opened;
+      const begun = {
+        tenantId: agent.tenantId,
+        agentId: agent.id,
+        sessionEpoch,
+        active: new Set<string>(),
+        maxParallel: resume.maxParallel,
+        draining: resume.draining,
+        blocked: null,
+        ready: false,
+        ended: false,
+        lastStatus: { at: clock.now(), text: '' },
+        send,
+        close,
+      };
+      session = begun;
+      // The connection may have gone while its session was being opened: nobody would close it.
+      if (socket.readyState !== socket.OPEN) return endSession(begun);
+      sessions.add(begun);
+      send({
+        type: 'welcome',
+        sessionEpoch,
+        nonce,
+        name: agent.name,
+        heartbeatMs: HEARTBEAT_MS,
+        keys: keys.published,
+      });
+      onReady = async (shown) => {
+        onReady = null;
+        if (
+          !(await store.confirmSession({
+            tenantId: agent.tenantId,
+            agentId: agent.id,
+            sessionEpoch,
+            nonce: shown,
+          }))
+        ) {
+          close('the nonce is not the one that was given');
+          return;
+        }
+        if (begun.ended) return;
+        await reports.reconcile(begun, resume.attempts, resume, resume.journalSeq);
+        if (begun.ended) return;
+        begun.ready = true;
+        watch.cancel();
+        endHandshake();
+        watchSilence();
+        log.info({ agent: agent.name }, 'agent online');
+        dispatcher.agentsChanged(begun);
+      };
+    }
+    let onReady: ((nonce: string) => Promise<void>) | null = null;
+
+    async function status(
+      current: NonNullable<typeof session>,
+      message: Extract<AgentMessage, { type: 'status' }>,
+    ): Promise<void> {
+      const came = current.blocked !== null && message.blocked === null;
+      current.maxParallel = message.maxParallel;
+      current.draining = message.draining;
+      current.blocked = message.blocked === 'full' ? null : message.blocked;
+      if (came) dispatcher.agentsChanged(current);
+      const text = `${message.maxParallel} ${message.draining} ${message.blocked}`;
+      const { lastStatus } = current;
+      if (lastStatus.text === text && clock.now() - lastStatus.at < SEEN_MS) return;
+      lastStatus.text = text;
+      lastStatus.at = clock.now();
+      const { tenantId, agentId, sessionEpoch } = current;
+      await store.storeAgentStatus({ tenantId, agentId, sessionEpoch, ...pickStatus(message) });
+    }
+
+    function receive(text: string): void {
+      // What comes after the end is not lost: the agent reports it again when it resumes.
+      if (socket.readyState !== socket.OPEN) return;
+      lastMessageAt = clock.now();
+      const parsed = parseAgentMessage(text);
+      if ('fault' in parsed) {
+        log.warn({ agent: greeting?.agent.name }, `bad message: ${parsed.fault}`);
+        track(finish(reject('protocol', parsed.fault)));
+        return;
+      }
+      const { message } = parsed;
+      if (!session && queued >= UNPROVEN_MAX) {
+        close('too many messages before the handshake');
+        return;
+      }
+      underWay += 1;
+      underWayBytes += text.length;
+      if (underWay >= UNDER_WAY_MAX || underWayBytes >= UNDER_WAY_BYTES) socket.pause();
+      const done = () => {
+        underWay -= 1;
+        underWayBytes -= text.length;
+        const few = underWay <= UNDER_WAY_MAX / 2 && underWayBytes <= UNDER_WAY_BYTES / 2;
+        if (few && socket.isPaused) socket.resume();
+      };
+      const failed = (error: unknown) => {
+        log.error(
+          { err: error, agent: greeting?.agent.name, type: message.type },
+          'a message could not be carried out',
+        );
+        close('a message could not be carried out');
+      };
+      // Up to `ready` one message waits for the one before; after it the store keeps the order.
+      if (session?.ready && queued === 0) {
+        track(handle(message).catch(failed).finally(done));
+        return;
+      }
+      queued += 1;
+      queue = queue
+        .then(() => {
+          if (socket.readyState !== socket.OPEN) return;
+          return message.type === 'ready' && onReady ? onReady(message.nonce) : handle(message);
+        })
+        .catch(failed)
+        .finally(() => {
+          queued -= 1;
+          done();
+        });
+      track(queue);
+    }
+
+    socket.on('message', (data, isBinary) => {
+      if (isBinary) close('binary frames are not spoken here');
+      else receive(String(data));
+    });
+    socket.on('error', (error) =>
+      log.debug({ err: error, agent: greeting?.agent.name }, 'agent socket error'),
+    );
+    socket.on('close', () => {
+      watch.cancel();
+      endHandshake();
+      if (session) track(endSession(session));
+    });
+  }
+
+  async function endSession(session: Session): Promise<void> {
+    if (session.ended) return;
+    session.ended = true;
+    session.ready = false;
+    sessions.remove(session);
+    if (await storeEnd(session)) {
+      ports.hints.give('dispatch');
+      ports.hints.give('events');
+    }
+  }
+
+  /** What the agent has would wait for ever for a session whose end is not stored; to store it twice does no harm. */
+  async function storeEnd({ tenantId, agentId, sessionEpoch }: Session): Promise<boolean> {
+    for (;;) {
+      try {
+        return await store.closeSession({ tenantId, agentId, sessionEpoch });
+      } catch (error) {
+        if (stopping) throw error;
+        log.error(
+          { err: error, agent: agentId },
+          'the end of a session could not be stored; it will be tried again',
+        );
+        await new Promise<void>((resolve) => {
+          const done = () => {
+            timer.cancel();
+            atStop.delete(done);
+            resolve();
+          };
+          const timer = clock.after(STORE_END_AGAIN_MS, done);
+          atStop.add(done);
+        });
+      }
+    }
+  }
+
+  function track(work: Promise<void>): void {
+    const tracked: Promise<void> = work
+      .catch((error: unknown) => log.error({ err: error }, 'the end of a session could not be stored'))
+      .finally(() => open.delete(tracked));
+    open.add(tracked);
+  }
+
+  return {
+    handleUpgrade(request, socket, head) {
+      if (stopping || handshakes >= HANDSHAKES_MAX) {
+        socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+        return;
+      }
+      server.handleUpgrade(request, socket, head, connect);
+    },
+    disconnect(agentId, reason) {
+      sessions.get(agentId)?.close(reason);
+    },
+    cancel(agentId, attemptId, epoch) {
+      sessions.send(agentId, { type: 'cancel', attemptId, epoch, graceMs: KILL_GRACE_MS });
+    },
+    withdraw(agentId, attemptId, epoch) {
+      sessions.release(agentId, attemptId);
+      sessions.send(agentId, { type: 'withdraw', attemptId, epoch });
+    },
+    async stop() {
+      stopping = true;
+      for (const each of atStop) each();
+      for (const session of sessions.all()) session.send({ type: 'leaving' });
+      const sockets = [...server.clients];
+      for (const socket of sockets) socket.close(1001);
+      await Promise.all(
+        sockets.map(
+          (socket) =>
+            new Promise<void>((resolve) => {
+              if (socket.readyState === socket.CLOSED) return resolve();
+              const timer = clock.after(2_000, () => socket.terminate());
+              socket.once('close', () => {
+                timer.cancel();
+                resolve();
+              });
+            }),
+        ),
+      );
+      while (open.size > 0) await Promise.all(open);
+    },
+  };
+}
+
+function pickStatus({ maxParallel, draining, blocked }: Extract<AgentMessage, { type: 'status' }>) {
+  return { maxParallel, draining, blocked };
+}

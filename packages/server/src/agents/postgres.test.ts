@@ -1,0 +1,6 @@
+import { useStore } from '../store.testing.ts';
+
+// The tests of the gateway and the dispatcher once more, on PostgreSQL.
+useStore('postgres');
+await import('./gateway.test.ts');
+await import('./dispatch.test.ts');

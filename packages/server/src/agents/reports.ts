@@ -1,0 +1,241 @@
+import { type AgentMessage, type JournalledAttempt, LIMITS } from '@rota/contract';
+import type { Logger } from 'pino';
+import type { Hints } from '../hints.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Definitions } from '../runs/definitions.ts';
+import { parseAttemptId } from '../runs/ids.ts';
+import type { PermitGrant } from '../store/attempts.ts';
+import { KILL_GRACE_MS, PERMIT_MS } from '../store/dispatch.ts';
+import type { ResumeStep } from '../store/sessions.ts';
+import type { Store } from '../store/store.ts';
+import type { Dispatcher } from './dispatch.ts';
+import { type ServerKeys, signPermit } from './permits.ts';
+import type { Session } from './sessions.ts';
+
+/** The reading that permits of a session count from. */
+export interface BootClock {
+  bootId: string;
+  bootMs: number;
+}
+
+export interface ReportPorts {
+  store: Store;
+  hints: Hints;
+  log: Logger;
+  metrics: Pick<Metrics, 'runEnded'>;
+  definitions: Definitions;
+  dispatcher: Dispatcher;
+  keys: ServerKeys;
+}
+
+/**
+ * Carries out what an agent says about attempts: commit first, then answer. The store is called before anything is
+ * awaited, so that messages of one agent take effect in the order in which they came.
+ */
+export function createReports(ports: ReportPorts) {
+  const { store, hints, log, metrics, definitions, dispatcher, keys } = ports;
+
+  function told(attemptId: string): void {
+    const runId = parseAttemptId(attemptId)?.runId;
+    if (runId !== undefined) hints.give(`run:${runId}`);
+    hints.give('events');
+  }
+
+  function free(session: Session, attemptId: string): void {
+    if (session.active.delete(attemptId)) dispatcher.roomFor(session.tenantId);
+  }
+
+  function permit(
+    session: Session,
+    grant: PermitGrant,
+    reading: { bootId: string; permitUntilBootMs: number },
+  ): void {
+    const definition = definitions.ofRun({ ...grant.run, documentJson: grant.documentJson });
+    session.send(signPermit(keys, grant, definition, { agentId: session.agentId, ...reading }));
+  }
+
+  async function accept(
+    session: Session,
+    attempt: { attemptId: string; epoch: number },
+    clock: BootClock,
+    journalSeq: number,
+  ): Promise<void> {
+    const reading = { bootId: clock.bootId, permitUntilBootMs: clock.bootMs + PERMIT_MS };
+    const { tenantId, agentId } = session;
+    const grant = await store.acceptOffer({
+      tenantId,
+      agentId,
+      ...attemptKey(attempt),
+      ...reading,
+      journalSeq,
+    });
+    // Its answer, `refused`, frees the room; an attempt that has started by now goes on.
+    if (grant) permit(session, grant, reading);
+    else session.send({ type: 'withdraw', ...attemptKey(attempt) });
+    told(attempt.attemptId);
+  }
+
+  async function refused(
+    session: Session,
+    attempt: { attemptId: string; epoch: number },
+    journalSeq: number,
+    why: string,
+  ): Promise<void> {
+    const { tenantId, agentId } = session;
+    await store.refuseAttempt({ tenantId, agentId, ...attemptKey(attempt), journalSeq, why });
+    session.send({ type: 'ack', ...attemptKey(attempt), seq: 0, done: true });
+    free(session, attempt.attemptId);
+    told(attempt.attemptId);
+    hints.give('dispatch');
+  }
+
+  async function report(session: Session, message: AgentMessage): Promise<void> {
+    const { tenantId, agentId } = session;
+    switch (message.type) {
+      case 'accept':
+        await accept(session, message, message, message.journalSeq);
+        return;
+      case 'decline': {
+        const detail = `agent declined: ${message.code}${message.detail === '' ? '' : ` (${message.detail})`}`;
+        await store.declineOffer({ tenantId, agentId, ...attemptKey(message), detail });
+        if (message.code !== 'alreadyKnown' && message.code !== 'unsupported' && message.code !== 'full')
+          session.blocked = message.code;
+        session.active.delete(message.attemptId);
+        hints.give('dispatch');
+        return;
+      }
+      case 'refused':
+        await refused(session, message, message.journalSeq, message.reason);
+        return;
+      case 'started':
+        await store.startAttempt({
+          tenantId,
+          agentId,
+          ...attemptKey(message),
+          seq: message.seq,
+          pid: message.pid,
+          journalSeq: message.journalSeq,
+        });
+        session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: false });
+        told(message.attemptId);
+        return;
+      case 'output': {
+        const chunks = message.chunks.map(({ data, ...chunk }) => ({
+          ...chunk,
+          data: Buffer.from(data, 'base64'),
+        }));
+        if (chunks.some((chunk) => chunk.data.byteLength > LIMITS.outputChunkBytes)) {
+          session.close('an output chunk is too large');
+          return;
+        }
+        const seq = await store.storeOutput({ tenantId, agentId, attemptId: message.attemptId, chunks });
+        // Output of an attempt that nobody knows any more is dropped, and the agent may forget it.
+        session.send({
+          type: 'ack',
+          ...attemptKey(message),
+          seq: seq ?? (message.chunks.at(-1)?.seq as number),
+          done: false,
+        });
+        told(message.attemptId);
+        return;
+      }
+      case 'ended': {
+        const ended = await store.endAttempt({
+          tenantId,
+          agentId,
+          ...attemptKey(message),
+          seq: message.seq,
+          end: message.end,
+          journalSeq: message.journalSeq,
+        });
+        session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: true });
+        free(session, message.attemptId);
+        told(message.attemptId);
+        hints.give('dispatch');
+        if (ended) metrics.runEnded(ended.state, ended.latenessMs);
+        return;
+      }
+      case 'status':
+      case 'goodbye':
+      case 'hello':
+      case 'resume':
+      case 'ready':
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** Settles what an agent's journal says when its session begins. */
+  async function reconcile(
+    session: Session,
+    attempts: JournalledAttempt[],
+    clock: BootClock,
+    journalSeq: number,
+  ): Promise<void> {
+    const { tenantId, agentId, sessionEpoch } = session;
+    for (const attempt of attempts) {
+      if (attempt.state === 'accepted' || attempt.state === 'started') session.active.add(attempt.attemptId);
+    }
+    const steps = await store.reconcileSession({ tenantId, agentId, sessionEpoch, attempts });
+    // All at once, so that they share commits; and none after the session's end, which would undo what that has settled.
+    if (!session.ended) await Promise.all(steps.map((step) => resume(session, step, clock, journalSeq)));
+    log.debug({ agent: agentId, attempts: attempts.length }, 'agent resumed');
+    hints.give('events');
+  }
+
+  async function resume(
+    session: Session,
+    step: ResumeStep,
+    clock: BootClock,
+    journalSeq: number,
+  ): Promise<void> {
+    const { tenantId, agentId } = session;
+    switch (step.action) {
+      case 'accept':
+        return accept(session, step.attempt, clock, journalSeq);
+      case 'permitAgain': {
+        const reading = { bootId: clock.bootId, permitUntilBootMs: clock.bootMs + PERMIT_MS };
+        const grant = await store.permitAgain({ tenantId, agentId, ...attemptKey(step.attempt), ...reading });
+        if (grant) permit(session, grant, reading);
+        else session.send({ type: 'withdraw', ...attemptKey(step.attempt) });
+        return;
+      }
+      case 'withdraw':
+        session.send({ type: 'withdraw', ...attemptKey(step.attempt) });
+        return;
+      case 'started':
+        await store.startAttempt({
+          tenantId,
+          agentId,
+          ...attemptKey(step.attempt),
+          seq: 0,
+          pid: null,
+          journalSeq,
+        });
+        told(step.attempt.attemptId);
+        return;
+      case 'refused':
+        return refused(session, step.attempt, journalSeq, 'refused before');
+      case 'cancel':
+        session.send({
+          type: 'cancel',
+          attemptId: step.attemptId,
+          epoch: step.epoch,
+          graceMs: KILL_GRACE_MS,
+        });
+        return;
+      default:
+        step satisfies never;
+    }
+  }
+
+  return { report, reconcile };
+}
+
+function attemptKey({ attemptId, epoch }: { attemptId: string; epoch: number }): {
+  attemptId: string;
+  epoch: number;
+} {
+  return { attemptId, epoch };
+}

@@ -1,0 +1,21 @@
+import { newId } from '../random.ts';
+import { planJob } from '../scheduler/plan.ts';
+import type { Services } from './services.ts';
+
+/**
+ * Plans what lies behind jobs that are about to be changed, under the revision that they still have. A change moves a
+ * job's cursor to now, so an instant that nobody had planned by then (the server was down, or busy) would be lost.
+ */
+export async function planOverdue(
+  services: Pick<Services, 'store' | 'clock' | 'random' | 'definitions'>,
+  input: { tenantId: string; names: string[] },
+): Promise<void> {
+  const { store, clock, random, definitions } = services;
+  const overdue = await store.readOverdueJobs(input);
+  if (overdue.length === 0) return;
+  const plans = overdue.map((job) => {
+    const { definition, schedules } = definitions.ofJob(job);
+    return planJob(job, definition, schedules, clock.now(), () => newId(random));
+  });
+  await store.storePlans({ plans });
+}

@@ -1,0 +1,6 @@
+import { useStore } from '../store.testing.ts';
+
+// The tests of the API once more, on PostgreSQL.
+useStore('postgres');
+for (const file of ['apply', 'badDocuments', 'events', 'jobs', 'routes', 'tenants', 'tokens'])
+  await import(`./${file}.test.ts`);

@@ -1,0 +1,110 @@
+import type { JobDefinition } from '@rota/contract';
+import { between, countBetween, jitterOf, nextOf, previous, type Schedule } from '@rota/schedule';
+import { runIdOf } from '../runs/ids.ts';
+import type { DueJob, JobPlan, PlannedGap, PlannedRun } from '../store/planning.ts';
+
+/** How far ahead runs are planned, so that dispatch goes on while planning is slow. */
+export const AHEAD_MS = 10_000;
+/** A job is planned again when its next unplanned instant is nearer than this. */
+export const LOOK_MS = 5_000;
+/** Instants planned for one job at one time. */
+const INSTANTS_PER_PLAN = 1_000;
+
+/**
+ * Plans one job from its cursor to `now + AHEAD_MS`: pure. Instants that passed while nobody planned are caught up as the
+ * policy says (latest): all but the last one become one gap. A gap that lies before the start deadline is missed.
+ */
+export function planJob(
+  job: DueJob,
+  definition: JobDefinition,
+  schedules: readonly Schedule[],
+  now: number,
+  newGapId: () => string,
+): JobPlan {
+  const from = job.plannedThrough;
+  const gaps: PlannedGap[] = [];
+  const runs: PlannedRun[] = [];
+  const late = from < now ? countBetween(schedules, from, now) : 0;
+  if (late > 0) {
+    const last = latest(schedules, now) as number;
+    if (late > 1)
+      gaps.push(...gapsOf(schedules, from, last, late - 1, now - definition.startDeadlineMs - 1, newGapId));
+    runs.push(runAt(job, definition, schedules, last));
+  }
+  const ahead = between(schedules, Math.max(from, now), now + AHEAD_MS, INSTANTS_PER_PLAN);
+  for (const scheduledFor of ahead) runs.push(runAt(job, definition, schedules, scheduledFor));
+  const full = ahead.length === INSTANTS_PER_PLAN;
+  const plannedThrough = Math.max(from, full ? (ahead.at(-1) as number) : now + AHEAD_MS);
+  return {
+    tenantId: job.tenantId,
+    jobId: job.id,
+    revision: job.revision,
+    expectedThrough: from,
+    plannedThrough,
+    nextAt: nextOf(schedules, plannedThrough)?.scheduledFor ?? null,
+    runs,
+    gaps,
+  };
+}
+
+/** The gap (from, last): what lies before the start deadline is missed, the rest gave way to the latest instant. */
+function gapsOf(
+  schedules: readonly Schedule[],
+  from: number,
+  last: number,
+  count: number,
+  deadline: number,
+  newGapId: () => string,
+): PlannedGap[] {
+  const border = Math.min(deadline, last - 1);
+  const missed = border > from ? Math.min(count, countBetween(schedules, from, border)) : 0;
+  const gaps: PlannedGap[] = [];
+  if (missed > 0) {
+    gaps.push({
+      id: newGapId(),
+      from: nextOf(schedules, from)?.scheduledFor as number,
+      to: latest(schedules, border) as number,
+      count: missed,
+      outcome: 'missed',
+      reason: 'startDeadline',
+    });
+  }
+  if (count > missed) {
+    gaps.push({
+      id: newGapId(),
+      from: nextOf(schedules, missed > 0 ? border : from)?.scheduledFor as number,
+      to: latest(schedules, last - 1) as number,
+      count: count - missed,
+      outcome: 'skipped',
+      reason: 'catchUp',
+    });
+  }
+  return gaps;
+}
+
+/** The last instant of any schedule at or before `at`. */
+function latest(schedules: readonly Schedule[], at: number): number | null {
+  const instants = schedules
+    .map((schedule) => previous(schedule, at + 1))
+    .filter((instant) => instant !== null);
+  return instants.length === 0 ? null : Math.max(...instants);
+}
+
+function runAt(
+  job: DueJob,
+  definition: JobDefinition,
+  schedules: readonly Schedule[],
+  scheduledFor: number,
+): PlannedRun {
+  const occurrenceKey = `s:${scheduledFor}`;
+  const fired = schedules.find((schedule) => previous(schedule, scheduledFor + 1) === scheduledFor);
+  const dueAt = scheduledFor + (fired && fired.jitterMs > 0 ? jitterOf(fired, job.id, scheduledFor) : 0);
+  return {
+    id: runIdOf({ tenantId: job.tenantId, jobId: job.id, occurrenceKey, part: '' }),
+    occurrenceKey,
+    scheduledFor,
+    dueAt,
+    startBy: dueAt + definition.startDeadlineMs,
+    timeoutMs: definition.timeoutMs,
+  };
+}

@@ -1,0 +1,164 @@
+import { createPrivateKey } from 'node:crypto';
+import type { JobDefinition } from '@rota/contract';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { createDispatcher } from './agents/dispatch.ts';
+import { createGateway, type Gateway } from './agents/gateway.ts';
+import type { ServerKeys } from './agents/permits.ts';
+import { createRoster } from './agents/roster.ts';
+import { Sessions } from './agents/sessions.ts';
+import { createAuthenticator } from './auth/authenticate.ts';
+import { createFailures } from './auth/failures.ts';
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import { createHints, type Hints } from './hints.ts';
+import { createApp } from './http/app.ts';
+import { createHandlers } from './http/handlers.ts';
+import type { Services } from './http/services.ts';
+import { createStreams } from './http/streams.ts';
+import { createMetrics } from './metrics.ts';
+import type { Random } from './random.ts';
+import { createDefinitions } from './runs/definitions.ts';
+import { createRuns } from './runs/runs.ts';
+import { createRetention, RETENTION_DEFAULTS } from './scheduler/retention.ts';
+import { createScheduler } from './scheduler/scheduler.ts';
+import type { Store } from './store/store.ts';
+
+/** All parts of a server, composed and not yet listening. */
+export interface Composed {
+  app: FastifyInstance;
+  hints: Hints;
+  /** Begins planning, dispatch and retention. */
+  start(): Promise<void>;
+  /** Tells agents and readers to go, lets requests end, and stops all work. The store is the caller's to close. */
+  stop(): Promise<void>;
+}
+
+/** The composition root: fills every port. */
+export async function composeServer(ports: {
+  config: Config;
+  store: Store;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  version: string;
+}): Promise<Composed> {
+  const { config, store, clock, random, log, version } = ports;
+  const hints = createHints();
+  const definitions = createDefinitions();
+  const metrics = createMetrics({ store, version, now: clock.now() });
+  const sessions = new Sessions();
+  const roster = createRoster({ store, clock, hints });
+  const keys = await loadKeys(store);
+  const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
+  const gateway = createGateway({
+    store,
+    clock,
+    random,
+    hints,
+    log,
+    metrics,
+    definitions,
+    sessions,
+    dispatcher,
+    keys,
+  });
+  const scheduler = createScheduler({ store, clock, random, hints, definitions, log });
+  const retention = createRetention({
+    store,
+    clock,
+    log,
+    retention: { ...RETENTION_DEFAULTS, ...config.retention },
+  });
+  const runs = createRuns({
+    store,
+    random,
+    hints,
+    agents: {
+      cancel: gateway.cancel,
+      withdraw: gateway.withdraw,
+      onlineMatching: async (tenantId: string, target: JobDefinition['target']) => {
+        await roster.refresh();
+        return roster
+          .candidates(tenantId, target)
+          .filter(({ id, enabled }) => enabled && sessions.presenceOf(id) !== 'away')
+          .map(({ name }) => name);
+      },
+      knownNames: async (tenantId: string, names: string[]) => {
+        await roster.refresh();
+        const known = roster.names(tenantId);
+        return [...new Set(names)].filter((name) => known.has(name));
+      },
+    },
+  });
+
+  let draining = false;
+  const failures = createFailures(clock);
+  const streams = createStreams({ clock, hints });
+  const authenticator = createAuthenticator({ store, clock, failures });
+  const services: Services = {
+    store,
+    clock,
+    random,
+    hints,
+    log,
+    metrics,
+    definitions,
+    runs,
+    authenticator,
+    failures,
+    streams,
+    disconnectAgent: gateway.disconnect,
+    draining: () => draining,
+    version,
+    startedAt: clock.now(),
+  };
+  const app: FastifyInstance = await createApp({
+    authenticator,
+    handlers: createHandlers(services, () => app),
+    random,
+    log,
+    metrics,
+    tls: config.tls,
+    version,
+  });
+  takeUpgrades(app, gateway);
+
+  return {
+    app,
+    hints,
+    async start() {
+      await store.closeAllSessions({});
+      scheduler.start();
+      dispatcher.start();
+      retention.start();
+    },
+    async stop() {
+      draining = true;
+      await gateway.stop();
+      streams.stop();
+      await Promise.all([scheduler.stop(), dispatcher.stop(), retention.stop()]);
+      await app.close();
+    },
+  };
+}
+
+/** Agents come in by an upgrade of exactly this path; there is no other. */
+function takeUpgrades(app: FastifyInstance, gateway: Gateway): void {
+  app.server.on('upgrade', (request, socket, head) => {
+    if (request.url === '/agent') gateway.handleUpgrade(request, socket, head);
+    else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+  });
+}
+
+async function loadKeys(store: Store): Promise<ServerKeys> {
+  const rows = await store.serverKeys({});
+  const active = rows.find((row) => row.active === 1);
+  if (!active) throw new Error('the database has no active server key');
+  const der = Buffer.from(active.privateKey, 'base64url');
+  return {
+    id: active.id,
+    privateKey: createPrivateKey({ key: der, type: 'pkcs8', format: 'der' }),
+    published: rows.map(({ id, publicKey }) => ({ id, publicKey })),
+  };
+}

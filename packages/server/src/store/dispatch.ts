@@ -1,0 +1,334 @@
+import type { ReasonCode } from '@rota/contract';
+import { moveRun } from './moveRun.ts';
+import { change, type Operation, row, rows, type Transaction, type Value } from './operation.ts';
+import type { RunRow } from './tables.ts';
+
+/** After losing an agent, how long a run may stay `starting` before it is `unknown`. */
+export const STARTING_LOST_MS = 5_000;
+
+/**
+ * Settles what each due `planned` run becomes: queued, skipped because the job's slot is held, or missed.
+ * A scheduled run that waits in the queue gives way to a later one (catchUp: latest). Who has a job's row decides about all
+ * of its runs that have no agent yet.
+ * @returns how many runs it looked at; as many as `limit` means that there may be more
+ */
+export function* queueDueRuns(transaction: Transaction, input: { limit: number }): Operation<number> {
+  // A job that someone else edits or settles at this instant is left to a later look.
+  const due = yield* rows<RunRow>(
+    `select "runs".* from "runs" join "jobs" on "jobs"."tenantId" = "runs"."tenantId" and "jobs"."id" = "runs"."jobId"
+     where "runs"."state" = 'planned' and "runs"."wakeAt" <= ? order by "runs"."wakeAt" limit ? ${transaction.dialect.skipLocked}`,
+    transaction.now,
+    input.limit,
+  );
+  if (due.length === 0) return 0;
+  const open = yield* readOpenRuns(due);
+  const fired = new Map<string, RunRow>();
+  for (const run of due) {
+    const others = open.get(jobKey(run)) ?? [];
+    const latest = fired.get(jobKey(run));
+    if (run.kind === 'scheduled' && (!latest || latest.scheduledFor < run.scheduledFor))
+      fired.set(jobKey(run), run);
+    if (run.startBy < transaction.now) {
+      yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' });
+      continue;
+    }
+    // A queued run may hold the slot, too, since its first offer; but nothing of it is going on.
+    const holder =
+      run.kind === 'adHoc' ? undefined : others.find((other) => other.slot === 1 && other.state !== 'queued');
+    if (holder) {
+      const reason = holder.state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
+      yield* moveRun(transaction, run, 'skip', 'skipped', { reason, detail: `run ${holder.id}` });
+      continue;
+    }
+    if (run.kind === 'scheduled') {
+      const waiting = others.filter(isWaiting);
+      // Jitter can bring an earlier instant due after a later one.
+      const later = waiting.find((other) => other.scheduledFor > run.scheduledFor);
+      if (later) {
+        yield* skipSuperseded(transaction, run, later);
+        continue;
+      }
+      for (const older of waiting) yield* skipSuperseded(transaction, older, run);
+    }
+    yield* moveRun(transaction, run, 'queue', 'queued', {
+      queuedAt: transaction.now,
+      wakeAt: transaction.now,
+    });
+    const left = run.kind === 'scheduled' ? others.filter((other) => !isWaiting(other)) : others;
+    open.set(jobKey(run), [...left, { ...run, state: 'queued' }]);
+  }
+  for (const run of fired.values()) {
+    yield* change(
+      'update "jobs" set "firedThrough" = ? where "tenantId" = ? and "id" = ? and "firedThrough" < ?',
+      run.scheduledFor,
+      run.tenantId,
+      run.jobId,
+      run.scheduledFor,
+    );
+  }
+  return due.length;
+}
+
+/** Whether a later instant may take the run's place; one that is unknown without a slot may not. */
+function isWaiting(run: RunRow): boolean {
+  return run.kind === 'scheduled' && run.state === 'queued';
+}
+
+function* skipSuperseded(transaction: Transaction, run: RunRow, by: RunRow): Operation<void> {
+  yield* moveRun(transaction, run, 'skip', 'skipped', { reason: 'superseded', detail: `by run ${by.id}` });
+}
+
+function jobKey(run: { tenantId: string; jobId: string }): string {
+  return `${run.tenantId}/${run.jobId}`;
+}
+
+/** Runs past `planned` that have not ended, of the jobs of `runs`. */
+function* readOpenRuns(runs: RunRow[]): Operation<Map<string, RunRow[]>> {
+  const jobs = new Map(runs.filter((run) => run.kind !== 'adHoc').map((run) => [jobKey(run), run]));
+  const open = new Map<string, RunRow[]>();
+  if (jobs.size === 0) return open;
+  const values: Value[] = [...jobs.values()].flatMap((run) => [run.tenantId, run.jobId]);
+  const found = yield* rows<RunRow>(
+    `select * from "runs" where ("tenantId", "jobId") in (values ${[...jobs].map(() => '(?, ?)').join(', ')})
+       and "endedAt" is null and "state" in ('queued', 'offered', 'starting', 'running', 'unknown')`,
+    ...values,
+  );
+  for (const run of found) open.set(jobKey(run), [...(open.get(jobKey(run)) ?? []), run]);
+  return open;
+}
+
+export type QueuedRun = RunRow & { documentJson: string | null };
+
+/** Queued runs that someone must find an agent for now, the longest due first, each with its revision's document. */
+export function* readQueuedRuns(transaction: Transaction, input: { limit: number }): Operation<QueuedRun[]> {
+  return yield* rows<QueuedRun>(
+    `select "runs".*, "jobRevisions"."documentJson" from "runs"
+     left join "jobRevisions" on "jobRevisions"."tenantId" = "runs"."tenantId" and "jobRevisions"."jobId" = "runs"."jobId"
+       and "jobRevisions"."revision" = "runs"."revision"
+     where "runs"."state" = 'queued' and "runs"."wakeAt" <= ? order by "runs"."wakeAt", "runs"."dueAt" limit ?`,
+    transaction.now,
+    input.limit,
+  );
+}
+
+/** Makes runs that wait with one of `reasons` look for an agent again, of each reason the longest due first. */
+export function* wakeQueuedRuns(
+  transaction: Transaction,
+  input: { tenantId: string; reasons: ReasonCode[]; limit: number },
+): Operation<number> {
+  let woken = 0;
+  for (const reason of input.reasons) {
+    woken += yield* change(
+      // What is chosen stands first, so that PostgreSQL chooses once, not again for each row that it looks at.
+      `with "chosen" as (select "id" from "runs" where "tenantId" = ? and "reason" = ? and "state" = 'queued' order by "dueAt" limit ?
+         ${transaction.dialect.skipLocked})
+       update "runs" set "wakeAt" = ? where "tenantId" = ? and "wakeAt" > ? and "id" in (select "id" from "chosen")`,
+      input.tenantId,
+      reason,
+      input.limit - woken,
+      transaction.now,
+      input.tenantId,
+      transaction.now,
+    );
+  }
+  return woken;
+}
+
+type Fenced = Pick<RunRow, 'tenantId' | 'id' | 'jobId' | 'state' | 'epoch' | 'kind' | 'offeredAt'>;
+
+export type Decision =
+  | { run: Fenced; action: 'offer'; agentId: string; offerMs: number; passed: string[] }
+  | { run: Fenced; action: 'wait'; reason: ReasonCode; retryMs: number; passed: string[]; startBy: number }
+  | { run: Fenced; action: 'miss'; startBy: number };
+
+/** Carries decisions of the dispatcher out, each by compare-and-set. @returns those offers that now stand */
+export function* decideRuns(
+  transaction: Transaction,
+  input: { decisions: Decision[] },
+): Operation<{ tenantId: string; runId: string; agentId: string; epoch: number }[]> {
+  const offers: { tenantId: string; runId: string; agentId: string; epoch: number }[] = [];
+  const free = yield* lockQueuedRuns(transaction, input.decisions);
+  for (const decision of input.decisions) {
+    const { run } = decision;
+    if (free !== null && !free.has(run.id)) continue;
+    if (decision.action === 'miss') {
+      // By the clock that counts: that of whoever asks may be ahead.
+      if (decision.startBy >= transaction.now) continue;
+      yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' });
+      continue;
+    }
+    if (decision.action === 'wait') {
+      yield* change(
+        `update "runs" set "reason" = ?, "passedJson" = ?, "wakeAt" = ? where "tenantId" = ? and "id" = ? and "state" = 'queued' and "epoch" = ?`,
+        decision.reason,
+        JSON.stringify(decision.passed),
+        Math.min(transaction.now + decision.retryMs, decision.startBy + 1),
+        run.tenantId,
+        run.id,
+        run.epoch,
+      );
+      continue;
+    }
+    if (run.kind !== 'adHoc') {
+      const holder = yield* row<{ id: string; state: string }>(
+        'select "id", "state" from "runs" where "tenantId" = ? and "jobId" = ? and "slot" = 1 and "id" <> ?',
+        run.tenantId,
+        run.jobId,
+        run.id,
+      );
+      if (holder) {
+        const reason = holder.state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
+        yield* moveRun(transaction, run, 'skip', 'skipped', { reason, detail: `run ${holder.id}` });
+        continue;
+      }
+    }
+    const epoch = run.epoch + 1;
+    const moved = yield* moveRun(transaction, run, 'offer', 'offered', {
+      epoch,
+      agentId: decision.agentId,
+      slot: run.kind === 'adHoc' ? 0 : 1,
+      reason: null,
+      passedJson: JSON.stringify(decision.passed),
+      offeredAt: run.offeredAt ?? transaction.now,
+      wakeAt: transaction.now + decision.offerMs,
+    });
+    if (moved) offers.push({ tenantId: run.tenantId, runId: run.id, agentId: decision.agentId, epoch });
+  }
+  return offers;
+}
+
+/** The ids of those runs about which nobody else decides now; null: nobody ever does, since only one writes at a time. */
+function* lockQueuedRuns({ dialect }: Transaction, decisions: Decision[]): Operation<Set<string> | null> {
+  if (dialect.name === 'sqlite' || decisions.length === 0) return null;
+  const found = yield* rows<{ id: string }>(
+    `select "runs"."id" from "runs" join "jobs" on "jobs"."tenantId" = "runs"."tenantId" and "jobs"."id" = "runs"."jobId"
+     where ("runs"."tenantId", "runs"."id") in (values ${decisions.map(() => '(?, ?)').join(', ')}) and "runs"."state" = 'queued'
+     ${dialect.skipLocked}`,
+    ...decisions.flatMap(({ run }) => [run.tenantId, run.id]),
+  );
+  return new Set(found.map(({ id }) => id));
+}
+
+/** An offer that stands no longer; its agent should be told. */
+export interface Withdrawal {
+  tenantId: string;
+  runId: string;
+  agentId: string;
+  /** Number that the offered attempt would have had. */
+  number: number;
+  epoch: number;
+}
+
+/**
+ * Settles runs whose time to move has come without a message: offers that nobody took, starts whose agent is lost,
+ * running ones whose timeout passed unheard, slots that an unknown run can no longer need.
+ */
+export function* settleOverdueRuns(
+  transaction: Transaction,
+  input: { limit: number },
+): Operation<Withdrawal[]> {
+  const overdue: RunRow[] = [];
+  for (const state of ['offered', 'starting', 'running', 'unknown']) {
+    overdue.push(
+      ...(yield* rows<RunRow>(
+        `select * from "runs" where "state" = ? and "wakeAt" <= ? order by "wakeAt" limit ? ${transaction.dialect.skipLocked}`,
+        state,
+        transaction.now,
+        input.limit,
+      )),
+    );
+  }
+  const withdrawals: Withdrawal[] = [];
+  for (const run of overdue) {
+    if (run.state === 'offered') withdrawals.push(...(yield* withdrawOffer(transaction, run, true)));
+    else if (run.state === 'starting') yield* loseRun(transaction, run, 'agentLost');
+    else if (run.state === 'running') yield* loseRun(transaction, run, 'timeoutUnheard');
+    else yield* freeUnknownSlot(run);
+  }
+  return withdrawals;
+}
+
+/** Takes an offer back: to the queue, or to `missed` when its start deadline has passed. `pass`: not to this agent again in this round. */
+export function* withdrawOffer(
+  transaction: Transaction,
+  run: RunRow,
+  pass: boolean,
+): Operation<Withdrawal[]> {
+  const withdrawal = {
+    tenantId: run.tenantId,
+    runId: run.id,
+    agentId: run.agentId as string,
+    number: run.attempt + 1,
+    epoch: run.epoch,
+  };
+  const passed = JSON.parse(run.passedJson) as string[];
+  const moved =
+    run.startBy < transaction.now
+      ? yield* moveRun(transaction, run, 'miss', 'missed', { epoch: run.epoch + 1, reason: 'startDeadline' })
+      : yield* moveRun(transaction, run, 'withdraw', 'queued', {
+          epoch: run.epoch + 1,
+          agentId: null,
+          wakeAt: transaction.now,
+          passedJson: JSON.stringify(pass ? [...passed, run.agentId] : passed),
+        });
+  return moved ? [withdrawal] : [];
+}
+
+/** Time after which a run with a timeout has surely ended, wherever its agent is: permit, timeout, grace, and clock drift. */
+export function surelyEndedMs(timeoutMs: number): number {
+  return Math.ceil((PERMIT_MS + timeoutMs + KILL_GRACE_MS) * 1.01) + 10_000;
+}
+
+/** How long a permit is valid, on the agent's boot-time clock. */
+export const PERMIT_MS = 15_000;
+/** Between TERM and KILL. */
+export const KILL_GRACE_MS = 10_000;
+
+/** Nobody can know any more whether the run goes on. Its slot stays held until its timeout proves that it cannot. */
+export function* loseRun(transaction: Transaction, run: RunRow, reason: ReasonCode): Operation<boolean> {
+  const since = run.startingAt ?? transaction.now;
+  const freeAt =
+    run.timeoutMs === null ? null : Math.max(transaction.now, since + surelyEndedMs(run.timeoutMs));
+  return yield* moveRun(transaction, run, 'lose', 'unknown', {
+    reason,
+    contactLostAt: run.contactLostAt ?? transaction.now,
+    wakeAt: freeAt,
+  });
+}
+
+function* freeUnknownSlot(run: RunRow): Operation<void> {
+  yield* change(
+    `update "runs" set "slot" = 0, "wakeAt" = null where "tenantId" = ? and "id" = ? and "state" = 'unknown' and "epoch" = ?`,
+    run.tenantId,
+    run.id,
+    run.epoch,
+  );
+}
+
+/** What an agent was offered or runs, as nobody else changes it meanwhile. */
+export function* openRunsOfAgent(
+  { dialect }: Transaction,
+  input: { tenantId: string; agentId: string },
+): Operation<RunRow[]> {
+  return yield* rows<RunRow>(
+    `select * from "runs" where "tenantId" = ? and "agentId" = ? and "endedAt" is null order by "id" ${dialect.forUpdate}`,
+    input.tenantId,
+    input.agentId,
+  );
+}
+
+/** When the scheduler must look at any run next; null when nothing waits for time. */
+export function* readNextWakeAt(
+  _transaction: Transaction,
+  _input: Record<never, never>,
+): Operation<number | null> {
+  let next: number | null = null;
+  for (const state of ['planned', 'queued', 'offered', 'starting', 'running', 'unknown']) {
+    const first = yield* row<{ wakeAt: number }>(
+      'select "wakeAt" from "runs" where "state" = ? and "wakeAt" is not null order by "wakeAt" limit 1',
+      state,
+    );
+    if (first && (next === null || first.wakeAt < next)) next = first.wakeAt;
+  }
+  return next;
+}

@@ -1,0 +1,414 @@
+import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
+import pg from 'pg';
+import type { Clock } from '../clock.ts';
+import { CommitUnknownError, DatabaseUnavailableError, type Driver } from './driver.ts';
+import { Lanes, type Waiting } from './lanes.ts';
+import { migrate, pendingMigrations } from './migrate.ts';
+import {
+  type Dialect,
+  NO_LOCKS,
+  type Operation,
+  type Result,
+  type Row,
+  type Statement,
+  type Transaction,
+  type Value,
+} from './operation.ts';
+import { createTexts } from './postgresTexts.ts';
+import type { Tables } from './tables.ts';
+
+/** Where a PostgreSQL database is and how it is reached. */
+export interface PostgresAddress {
+  /** A name, an address, or the folder of a Unix socket. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** Null: none, or what the server asks for is in a password file. */
+  readonly password: string | null;
+  readonly database: string;
+  /** Null: without TLS. `ca`: PEM of the authorities that its certificate may come from; null: the usual ones. */
+  readonly tls: { readonly verify: 'none' | 'chain' | 'full'; readonly ca: string | null } | null;
+  /** Connections at most. */
+  readonly poolSize: number;
+  /** A pooler in transaction mode stands between: it keeps no named statements. */
+  readonly pooler: boolean;
+}
+
+/** How long anything may take before its connection counts as lost. */
+const ANSWER_MS = 30_000;
+const CONNECT_MS = 5_000;
+/** Waits between tries while the database is away; then the operation fails. */
+const AWAY_MS = [20, 50, 100, 200, 400, 800, 1_500, 2_000];
+/** Tries of an operation that keeps colliding with those of others. */
+const COLLISIONS_MAX = 10;
+
+const INT8 = 20;
+const NUMERIC = 1700;
+
+const WRITES: Dialect = {
+  name: 'postgres',
+  forUpdate: 'for update',
+  skipLocked: 'for update skip locked',
+};
+const READS: Dialect = { name: 'postgres', ...NO_LOCKS };
+
+/**
+ * A process that stops in the middle of a transaction, or a network that does, must not hold others up: the database ends
+ * such a transaction, and nobody waits for a lock for ever.
+ */
+const BEGIN_WRITE =
+  "begin isolation level read committed read write; set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '15s'";
+const BEGIN_READ = 'begin isolation level repeatable read read only';
+const CLOCK = 'select floor(extract(epoch from clock_timestamp()) * 1000)::int8 as "now"';
+
+/**
+ * Opens a database, whose schema is made when it is not there.
+ * `now` stands in for the database's clock, in tests; without `migrated` the schema is left as it is.
+ * @throws SchemaTooNewError, DatabaseUnavailableError
+ */
+export async function openPostgres(
+  address: PostgresAddress,
+  clock: Pick<Clock, 'after'>,
+  options: { now?: () => number; migrated?: boolean } = {},
+): Promise<Driver> {
+  const driver = new PostgresDriver(address, clock, options.now);
+  try {
+    await driver.readSettings();
+    if (options.migrated === false) return driver;
+    if ((await driver.read(pendingMigrations)).length > 0) await driver.write(migrate);
+    await driver.write(forgetOtherClusters);
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
+  return driver;
+}
+
+/** Events that a dump brought from another cluster stand in the order of transactions that this one has not had yet. */
+function* forgetOtherClusters(): Operation<void> {
+  yield {
+    text: 'delete from "events" where "txid" >= pg_snapshot_xmax(pg_current_snapshot())',
+    values: [],
+    reads: false,
+  };
+}
+
+/** Without an error of the database that says otherwise, nobody can tell what became of a connection. */
+class ConnectionLost extends Error {
+  constructor(cause: unknown) {
+    super(wordsOf(cause), { cause });
+  }
+}
+
+/** An error of several addresses that were tried has no words of its own. */
+function wordsOf(error: unknown): string {
+  return error instanceof AggregateError ? (error.errors[0] as Error).message : (error as Error).message;
+}
+
+class PostgresDriver implements Driver {
+  readonly #pool: pg.Pool;
+  readonly #clock: Pick<Clock, 'after'>;
+  readonly #now: (() => number) | undefined;
+  readonly #texts: (text: string) => { text: string; name?: string };
+  readonly #lanes = new Lanes();
+  readonly #writers: number;
+  readonly #query = new Kysely<Tables>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  });
+  #beginWrite = `${BEGIN_WRITE}; ${CLOCK}`;
+  /** What the database's clock said last, and when by this process's own. */
+  #heard = { now: 0, at: 0 };
+  #writing = 0;
+  #reading = 0;
+  #closed = false;
+  #whenIdle: () => void = () => {};
+  #onCommit: (durationMs: number) => void = () => {};
+
+  constructor(address: PostgresAddress, clock: Pick<Clock, 'after'>, now?: () => number) {
+    this.#clock = clock;
+    this.#now = now;
+    this.#texts = createTexts({ named: !address.pooler });
+    // Readers must always find a connection.
+    this.#writers = Math.max(1, Math.ceil(address.poolSize / 2));
+    this.#pool = new pg.Pool({ ...clientConfig(address), max: address.poolSize });
+    // What a lost connection was doing fails by itself.
+    this.#pool.on('connect', (client) => client.on('error', () => {}));
+    this.#pool.on('error', () => {});
+  }
+
+  write<T>(operation: (transaction: Transaction) => Operation<T>, key?: string): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error('the store is closed'));
+    return new Promise<T>((resolve, reject) => {
+      this.#lanes.add({ operation, resolve: resolve as (value: unknown) => void, reject }, key);
+      this.#startWriters();
+    });
+  }
+
+  async read<T>(operation: (transaction: Transaction) => Operation<T>): Promise<T> {
+    if (this.#closed) throw new Error('the store is closed');
+    this.#reading += 1;
+    try {
+      return await this.#whileAway(() => this.#readOnce(operation));
+    } finally {
+      this.#reading -= 1;
+      this.#tellIdle();
+    }
+  }
+
+  now(): number {
+    return this.#now?.() ?? Math.floor(this.#heard.now + performance.now() - this.#heard.at);
+  }
+
+  onCommit(listener: (durationMs: number) => void): void {
+    this.#onCommit = listener;
+  }
+
+  async backup(): Promise<void> {
+    throw new Error('the data is in PostgreSQL: use pg_dump');
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#isIdle()) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    await this.#pool.end();
+  }
+
+  /** Commits are durable also where the database's own setting says that they need not be. */
+  async readSettings(): Promise<void> {
+    const [found] = await this.read(function* () {
+      const { rows } = yield { text: 'show synchronous_commit', values: [], reads: true };
+      return rows as { synchronous_commit: string }[];
+    });
+    if (found?.synchronous_commit === 'off')
+      this.#beginWrite = `${BEGIN_WRITE}; set local synchronous_commit = on; ${CLOCK}`;
+  }
+
+  #isIdle(): boolean {
+    return this.#writing === 0 && this.#reading === 0 && this.#lanes.isEmpty();
+  }
+
+  #tellIdle(): void {
+    if (this.#isIdle()) this.#whenIdle();
+  }
+
+  #startWriters(): void {
+    while (this.#writing < this.#writers) {
+      const batch = this.#lanes.take(this.#writers - this.#writing);
+      if (batch === null) return;
+      this.#writing += 1;
+      void this.#writeBatch(batch).finally(() => {
+        this.#writing -= 1;
+        this.#lanes.done(batch);
+        this.#startWriters();
+        this.#tellIdle();
+      });
+    }
+  }
+
+  /** Changes that wait share a commit; when one of them fails, each gets its own. */
+  async #writeBatch(batch: Waiting[]): Promise<void> {
+    try {
+      const values = await this.#whileAway(() => this.#writeOnce(batch));
+      for (const [index, { resolve }] of batch.entries()) resolve(values[index]);
+    } catch (error) {
+      const told = error instanceof CommitUnknownError || error instanceof DatabaseUnavailableError;
+      if (told || (batch.length === 1 && !isCollision(error))) {
+        for (const waiting of batch) this.#lanes.fail(waiting, error);
+        return;
+      }
+      for (const waiting of batch) if (!waiting.failed) await this.#writeAlone(waiting);
+    }
+  }
+
+  async #writeAlone(waiting: Waiting): Promise<void> {
+    for (let collisions = 1; ; collisions += 1) {
+      try {
+        const [value] = await this.#whileAway(() => this.#writeOnce([waiting]));
+        waiting.resolve(value);
+        return;
+      } catch (error) {
+        if (isCollision(error) && collisions < COLLISIONS_MAX) continue;
+        this.#lanes.fail(waiting, error);
+        return;
+      }
+    }
+  }
+
+  /** Operations depend on nothing but their input and the database, so that what was not committed can be done again. */
+  async #whileAway<T>(attempt: () => Promise<T>): Promise<T> {
+    for (const waitMs of AWAY_MS) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!(error instanceof ConnectionLost) && !isAway(error)) throw error;
+        if (this.#closed) throw new DatabaseUnavailableError(error);
+        await new Promise<void>((resolve) => this.#clock.after(waitMs, resolve));
+      }
+    }
+    try {
+      return await attempt();
+    } catch (error) {
+      if (error instanceof ConnectionLost || isAway(error) || isShort(error))
+        throw new DatabaseUnavailableError(error);
+      throw error;
+    }
+  }
+
+  async #writeOnce(batch: Waiting[]): Promise<unknown[]> {
+    const client = await this.#connect();
+    const began = performance.now();
+    let committing = false;
+    try {
+      const now = await this.#begin(client, this.#beginWrite);
+      const transaction = { now, query: this.#query, dialect: WRITES };
+      const values: unknown[] = [];
+      for (const { operation } of batch) values.push(await this.#run(client, operation(transaction)));
+      committing = true;
+      await this.#ask(client, 'commit');
+      client.release();
+      this.#onCommit(performance.now() - began);
+      return values;
+    } catch (error) {
+      await this.#giveBack(client, error);
+      if (committing && error instanceof ConnectionLost) throw new CommitUnknownError(error);
+      if (isShort(error)) throw new DatabaseUnavailableError(error);
+      throw error;
+    }
+  }
+
+  async #readOnce<T>(operation: (transaction: Transaction) => Operation<T>): Promise<T> {
+    const client = await this.#connect();
+    try {
+      const now = await this.#begin(client, `${BEGIN_READ}; ${CLOCK}`);
+      const value = await this.#run(client, operation({ now, query: this.#query, dialect: READS }));
+      // Nothing depends on the end of a transaction that has only read.
+      void this.#ask(client, 'commit').then(
+        () => client.release(),
+        () => client.release(true),
+      );
+      return value;
+    } catch (error) {
+      await this.#giveBack(client, error);
+      throw error;
+    }
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      throw error instanceof pg.DatabaseError ? error : new ConnectionLost(error);
+    }
+  }
+
+  async #giveBack(client: pg.PoolClient, error: unknown): Promise<void> {
+    if (error instanceof ConnectionLost) {
+      client.release(true);
+      return;
+    }
+    try {
+      await this.#ask(client, 'rollback');
+      client.release();
+    } catch {
+      client.release(true);
+    }
+  }
+
+  async #begin(client: pg.PoolClient, text: string): Promise<number> {
+    const answers = (await this.#ask(client, text)) as unknown as pg.QueryResult<{ now: number }>[];
+    const now = answers.at(-1)?.rows[0]?.now ?? 0;
+    this.#heard = { now, at: performance.now() };
+    return this.#now?.() ?? now;
+  }
+
+  async #run<T>(client: pg.PoolClient, body: Operation<T>): Promise<T> {
+    let step = body.next();
+    while (!step.done) step = body.next(await this.#statement(client, step.value));
+    return step.value;
+  }
+
+  async #statement(client: pg.PoolClient, { text, values, reads }: Statement): Promise<Result> {
+    const answer = await this.#ask(client, { ...this.#texts(text), values: values.map(storable) });
+    return { rows: reads ? (answer.rows as Row[]) : [], changes: answer.rowCount ?? 0 };
+  }
+
+  async #ask(
+    client: pg.PoolClient,
+    query: string | { text: string; name?: string; values: Value[] },
+  ): Promise<pg.QueryResult> {
+    try {
+      return await client.query(query as string);
+    } catch (error) {
+      throw endsConnection(error) ? new ConnectionLost(error) : error;
+    }
+  }
+}
+
+function clientConfig(address: PostgresAddress): pg.ClientConfig {
+  const { host, port, user, password, database, tls } = address;
+  return {
+    host,
+    port,
+    user,
+    database,
+    ...(password !== null && { password }),
+    ssl: tls === null ? false : tlsOptions(tls),
+    application_name: 'rota',
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: ANSWER_MS,
+    keepAlive: true,
+    types: { getTypeParser },
+  };
+}
+
+function tlsOptions({ verify, ca }: NonNullable<PostgresAddress['tls']>) {
+  return {
+    ...(ca !== null && { ca }),
+    rejectUnauthorized: verify !== 'none',
+    ...(verify === 'chain' && { checkServerIdentity: () => undefined }),
+  };
+}
+
+/** Whole numbers of 64 bits, and their sums, are numbers here: instants and counts stay far below 2^53. */
+const getTypeParser = ((type: number, format: 'text') =>
+  type === INT8 || type === NUMERIC
+    ? Number
+    : pg.types.getTypeParser(type, format)) as typeof pg.types.getTypeParser;
+
+/** PostgreSQL has no NUL in texts; a report that contains one must not be refused for ever. */
+function storable(value: Value): Value {
+  return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof pg.DatabaseError ? (error.code ?? '') : '';
+}
+
+/** An error that is not the database's word about the statement, or that is its last word on this connection. */
+function endsConnection(error: unknown): boolean {
+  return !(error instanceof pg.DatabaseError) || error.severity === 'FATAL' || error.severity === 'PANIC';
+}
+
+/**
+ * Someone else was first: serialization failure, deadlock, or a unique index. The operation runs again, sees what the other
+ * one made, and goes the way that it has for that.
+ */
+function isCollision(error: unknown): boolean {
+  return ['40001', '40P01', '23505'].includes(codeOf(error));
+}
+
+/** The database starts, stops, has no connection left, or is one that only reads. */
+function isAway(error: unknown): boolean {
+  return ['57P01', '57P02', '57P03', '53300', '25006'].includes(codeOf(error));
+}
+
+/** No space, no memory, a lock or a statement that took too long. */
+function isShort(error: unknown): boolean {
+  return codeOf(error).startsWith('53') || ['55P03', '57014'].includes(codeOf(error));
+}

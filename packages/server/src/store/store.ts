@@ -1,0 +1,141 @@
+import * as agents from './agents.ts';
+import * as attempts from './attempts.ts';
+import * as dispatch from './dispatch.ts';
+import type { Driver } from './driver.ts';
+import * as events from './events.ts';
+import * as jobReads from './jobReads.ts';
+import * as jobs from './jobs.ts';
+import * as joinTokens from './joinTokens.ts';
+import type { Operation, Transaction } from './operation.ts';
+import * as output from './output.ts';
+import * as planning from './planning.ts';
+import * as requests from './requests.ts';
+import * as restored from './restored.ts';
+import * as retention from './retention.ts';
+import * as runs from './runs.ts';
+import * as serverKeys from './serverKeys.ts';
+import * as sessions from './sessions.ts';
+import * as tenants from './tenants.ts';
+import * as tokens from './tokens.ts';
+
+/** Operations that change something: each one atomic. */
+const writes = {
+  setUp: tenants.setUp,
+  createTenant: tenants.createTenant,
+  setTimezone: tenants.setTimezone,
+  markRestored: restored.markRestored,
+  saveJobs: jobs.saveJobs,
+  pauseJob: jobs.pauseJob,
+  resumeJob: jobs.resumeJob,
+  deleteJob: jobs.deleteJob,
+  setAgent: agents.setAgent,
+  joinAgent: agents.joinAgent,
+  removeAgent: agents.removeAgent,
+  createToken: tokens.createToken,
+  touchToken: tokens.touchToken,
+  deleteToken: tokens.deleteToken,
+  createJoinToken: joinTokens.createJoinToken,
+  deleteJoinToken: joinTokens.deleteJoinToken,
+
+  storePlans: planning.storePlans,
+  queueDueRuns: dispatch.queueDueRuns,
+  decideRuns: dispatch.decideRuns,
+  settleOverdueRuns: dispatch.settleOverdueRuns,
+  wakeQueuedRuns: dispatch.wakeQueuedRuns,
+  requestRuns: requests.requestRuns,
+  cancelRun: requests.cancelRun,
+  resolveRun: requests.resolveRun,
+  acceptOffer: attempts.acceptOffer,
+  permitAgain: attempts.permitAgain,
+  declineOffer: attempts.declineOffer,
+  refuseAttempt: attempts.refuseAttempt,
+  startAttempt: attempts.startAttempt,
+  endAttempt: attempts.endAttempt,
+  storeOutput: output.storeOutput,
+  openSession: sessions.openSession,
+  confirmSession: sessions.confirmSession,
+  reconcileSession: sessions.reconcileSession,
+  closeSession: sessions.closeSession,
+  closeAllSessions: sessions.closeAllSessions,
+  storeAgentStatus: sessions.storeAgentStatus,
+  deleteOldRuns: retention.deleteOldRuns,
+  deleteOldOutput: retention.deleteOldOutput,
+  deleteOldEvents: retention.deleteOldEvents,
+};
+
+/** Operations that only read. */
+const reads = {
+  tenantByName: tenants.tenantByName,
+  serverKeys: serverKeys.serverKeys,
+  findToken: tokens.findToken,
+  listTokens: tokens.listTokens,
+  listJoinTokens: joinTokens.listJoinTokens,
+  previewJobs: jobs.previewJobs,
+  readOverdueJobs: jobReads.readOverdueJobs,
+  getJob: jobReads.getJob,
+  findJob: jobReads.findJob,
+  listJobs: jobReads.listJobs,
+  listRevisions: jobReads.listRevisions,
+  countJobs: jobReads.countJobs,
+  getAgent: agents.getAgent,
+  listAgents: agents.listAgents,
+  countAgents: agents.countAgents,
+  listRuns: runs.listRuns,
+  runsByIds: runs.runsByIds,
+  runByPrefix: runs.runByPrefix,
+  attemptsOfRun: runs.attemptsOfRun,
+  readOutput: runs.readOutput,
+  listGaps: runs.listGaps,
+  countActiveRuns: runs.countActiveRuns,
+  countEndedRuns: runs.countEndedRuns,
+  readLateness: runs.readLateness,
+  countEndedSince: runs.countEndedSince,
+  countForMetrics: runs.countForMetrics,
+
+  readDueJobs: planning.readDueJobs,
+  readNextPlanAt: planning.readNextPlanAt,
+  readQueuedRuns: dispatch.readQueuedRuns,
+  readNextWakeAt: dispatch.readNextWakeAt,
+  readRun: requests.readRun,
+  readTriggerableJob: requests.readTriggerableJob,
+  readAgentById: sessions.readAgentById,
+  readRoster: sessions.readRoster,
+
+  readEvents: events.readEvents,
+  firstEventId: events.firstEventId,
+  lastEventId: events.lastEventId,
+};
+
+type Bound<Operations> = {
+  [Name in keyof Operations]: Operations[Name] extends (
+    transaction: Transaction,
+    input: infer Input,
+  ) => Operation<infer Output>
+    ? (input: Input) => Promise<Output>
+    : never;
+};
+
+/** The store: a list of named atomic operations, plain data in and out. A write's promise resolves after its commit. */
+export type Store = Bound<typeof writes> &
+  Bound<typeof reads> &
+  Pick<Driver, 'backup' | 'close' | 'onCommit'>;
+
+type AnyOperation = (transaction: Transaction, input: never) => Operation<unknown>;
+
+/** Binds every operation to a driver. */
+export function createStore(driver: Driver): Store {
+  const store: Record<string, unknown> = {
+    backup: (file: string) => driver.backup(file),
+    close: () => driver.close(),
+    onCommit: (listener: (durationMs: number) => void) => driver.onCommit(listener),
+  };
+  for (const [name, operation] of Object.entries(writes as Record<string, AnyOperation>)) {
+    // What one agent reports takes effect in the order in which it came.
+    store[name] = (input: { agentId?: string }) =>
+      driver.write((transaction) => operation(transaction, input as never), input.agentId);
+  }
+  for (const [name, operation] of Object.entries(reads as Record<string, AnyOperation>)) {
+    store[name] = (input: never) => driver.read((transaction) => operation(transaction, input));
+  }
+  return store as Store;
+}

@@ -1,0 +1,19 @@
+import { attemptsSuite } from './attempts.ts';
+import { commitsSuite } from './commits.ts';
+import { dispatchSuite } from './dispatch.ts';
+import { historySuite } from './history.ts';
+import { planningSuite } from './planning.ts';
+import { retentionSuite } from './retention.ts';
+import { sessionsSuite } from './sessions.ts';
+import type { Open } from './world.ts';
+
+/** What every database has to do: the store's operations, held to their words. */
+export function operationSuite(open: Open): void {
+  commitsSuite(open);
+  planningSuite(open);
+  dispatchSuite(open);
+  attemptsSuite(open);
+  sessionsSuite(open);
+  retentionSuite(open);
+  historySuite(open);
+}

@@ -1,0 +1,256 @@
+import type { AttemptOutcome, ReasonCode, Role, RunKind, RunState } from '@rota/contract';
+
+/**
+ * The tables, as both databases have them. Instants are epoch ms; booleans are 0 and 1; `…Json` holds JSON text.
+ * Everything belongs to a tenant, and every key has the tenant in it.
+ */
+export interface Tables {
+  tenants: TenantRow;
+  serverKeys: ServerKeyRow;
+  tokens: TokenRow;
+  joinTokens: JoinTokenRow;
+  jobs: JobRow;
+  jobRevisions: JobRevisionRow;
+  runs: RunRow;
+  attempts: AttemptRow;
+  output: OutputRow;
+  gaps: GapRow;
+  idempotencyKeys: IdempotencyKeyRow;
+  agents: AgentRow;
+  events: EventRow;
+}
+
+export interface TenantRow {
+  id: string;
+  name: string;
+  timezone: string;
+  createdAt: number;
+}
+
+/** Ed25519 keys that sign permits and challenges. Exactly one is `active`; retired ones stay pinned by agents for a while. */
+export interface ServerKeyRow {
+  id: string;
+  /** SPKI DER, base64url. */
+  publicKey: string;
+  /** PKCS8 DER, base64url. */
+  privateKey: string;
+  active: number;
+  createdAt: number;
+}
+
+export interface TokenRow {
+  tenantId: string;
+  id: string;
+  name: string;
+  /** SHA-256 of the secret, base64url. */
+  hash: string;
+  role: Role;
+  createdAt: number;
+  createdBy: string | null;
+  expiresAt: number | null;
+  lastUsedAt: number | null;
+}
+
+export interface JoinTokenRow {
+  tenantId: string;
+  id: string;
+  hash: string;
+  labelsJson: string;
+  expiresAt: number;
+  createdAt: number;
+  createdBy: string | null;
+  usedAt: number | null;
+  usedBy: string | null;
+}
+
+export interface JobRow {
+  tenantId: string;
+  id: string;
+  name: string;
+  /** `adHoc` marks the one hidden job that ad hoc runs belong to. */
+  kind: 'job' | 'adHoc';
+  revision: number;
+  documentJson: string;
+  /** Whose document applied it last, for pruning; empty when it was made by hand. */
+  owner: string;
+  /** `every` text → instant that its multiples count from. */
+  anchorsJson: string;
+  enabled: number;
+  pausedAt: number | null;
+  pausedBy: string | null;
+  pausedNote: string | null;
+  /** A tombstone: the name can be revived with its id and cursor. */
+  deletedAt: number | null;
+  /** Every instant up to here has a run or a gap. */
+  plannedThrough: number;
+  /** The latest instant that left `planned`; never decreases. */
+  firedThrough: number;
+  /** The first instant after `plannedThrough`; null when there is none or the job does not plan. */
+  nextAt: number | null;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export interface JobRevisionRow {
+  tenantId: string;
+  jobId: string;
+  revision: number;
+  /** created, updated, deleted, revived */
+  action: string;
+  documentJson: string | null;
+  at: number;
+  by: string;
+}
+
+export interface RunRow {
+  tenantId: string;
+  id: string;
+  jobId: string;
+  revision: number;
+  kind: RunKind;
+  /** `s:<scheduledFor>` or `t:<idempotency key>`. */
+  occurrenceKey: string;
+  part: string;
+  /** The definition of an ad hoc run; a job's run has it in its revision. */
+  definitionJson: string | null;
+  scheduledFor: number;
+  dueAt: number;
+  /** Not started by then: missed. */
+  startBy: number;
+  state: RunState;
+  reason: ReasonCode | null;
+  detail: string | null;
+  /** Grows with every offer and withdrawal: the fence of all messages about the run. */
+  epoch: number;
+  /** Number of the newest attempt; 0 before the first permit. */
+  attempt: number;
+  agentId: string | null;
+  /** 1 while the run holds its job's slot. */
+  slot: number;
+  /** When the scheduler must look at the run next; null when only a message or a person moves it. */
+  wakeAt: number | null;
+  /** Agents that let an offer of this round pass or declined it. */
+  passedJson: string;
+  timeoutMs: number | null;
+  queuedAt: number | null;
+  offeredAt: number | null;
+  startingAt: number | null;
+  startedAt: number | null;
+  endedAt: number | null;
+  cancelRequestedAt: number | null;
+  cancelRequestedBy: string | null;
+  contactLostAt: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  createdBy: string | null;
+  createdAt: number;
+}
+
+export interface AttemptRow {
+  tenantId: string;
+  id: string;
+  runId: string;
+  number: number;
+  agentId: string;
+  epoch: number;
+  state: 'starting' | 'running' | 'ended' | 'notStarted';
+  outcome: AttemptOutcome | null;
+  reason: ReasonCode | null;
+  startingAt: number;
+  startedAt: number | null;
+  endedAt: number | null;
+  permitBootId: string;
+  permitUntilBootMs: number;
+  pid: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  error: string | null;
+  cpuMs: number | null;
+  maxRssBytes: number | null;
+  durationMs: number | null;
+  httpJson: string | null;
+  outputBytes: number;
+  outputDroppedBytes: number;
+  /** Reports up to here are committed. */
+  reportedSeq: number;
+  /** Output bytes that are stored, in all and beyond the head. */
+  headBytes: number;
+  tailBytes: number;
+  /** Reports that came after the run's end, kept as evidence. */
+  evidenceJson: string | null;
+}
+
+export interface OutputRow {
+  tenantId: string;
+  attemptId: string;
+  seq: number;
+  stream: 'stdout' | 'stderr';
+  atMs: number;
+  droppedBytes: number;
+  /** 1 when it counts to the head, which is never dropped. */
+  head: number;
+  data: Uint8Array;
+}
+
+export interface GapRow {
+  tenantId: string;
+  id: string;
+  jobId: string;
+  revision: number;
+  fromAt: number;
+  toAt: number;
+  count: number;
+  outcome: 'skipped' | 'missed';
+  reason: ReasonCode;
+  recordedAt: number;
+}
+
+/** Outlives the retention of its run. */
+export interface IdempotencyKeyRow {
+  tenantId: string;
+  jobId: string;
+  key: string;
+  runId: string;
+  createdAt: number;
+}
+
+export interface AgentRow {
+  tenantId: string;
+  id: string;
+  name: string;
+  /** SPKI DER, base64url. */
+  publicKey: string;
+  orderNumber: number;
+  labelsJson: string;
+  enabled: number;
+  state: 'online' | 'offline' | 'quarantined';
+  detail: string | null;
+  /** Grows with every session; the one that holds it speaks for the agent. */
+  sessionEpoch: number;
+  bootId: string | null;
+  /** Highest journal sequence number that the agent has shown. */
+  journalSeq: number;
+  /** The nonce that the agent has confirmed, and the one that it was given last. */
+  nonce: string | null;
+  pendingNonce: string | null;
+  maxParallel: number;
+  draining: number;
+  blocked: string | null;
+  factsJson: string | null;
+  connectedAt: number | null;
+  lastSeenAt: number | null;
+  createdAt: number;
+  removedAt: number | null;
+}
+
+/** What changed, for watchers; rows live for an hour. */
+export interface EventRow {
+  /** Assigned by the database. */
+  id: number;
+  tenantId: string;
+  type: 'run' | 'job' | 'agent';
+  subjectId: string;
+  jobId: string | null;
+  at: number;
+  dataJson: string;
+}
