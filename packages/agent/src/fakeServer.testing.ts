@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -43,6 +43,8 @@ export class FakeServer {
   #socket: WebSocket | null = null;
   #agentKey: KeyObject | null = null;
   #attempts = 0;
+  /** Attempt ids are unique on the machine: by them an agent finds the processes that it has to end. */
+  readonly #id = randomUUID();
   /** Every nonce that it gave, the newest last. */
   readonly nonces: string[] = [];
   /** Answers nothing about attempts while false. */
@@ -141,7 +143,7 @@ export class FakeServer {
     return this.until(() => this.of(attemptId).end);
   }
 
-  offer(attemptId = `run-${++this.#attempts}`, epoch = 1, kind = 'command'): string {
+  offer(attemptId = `run-${++this.#attempts}-${this.#id}`, epoch = 1, kind = 'command'): string {
     this.send({ type: 'offer', attemptId, epoch, kind });
     return attemptId;
   }

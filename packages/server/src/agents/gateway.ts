@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type AgentMessage, LIMITS, parseAgentMessage, type ServerMessage } from '@rota/contract';
 import type { Logger } from 'pino';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
 import type { Clock, Timer } from '../clock.ts';
 import type { Hints } from '../hints.ts';
 import type { Random } from '../random.ts';
@@ -35,8 +35,28 @@ const STORE_END_AGAIN_MS = 1_000;
 /** `lastSeenAt` is written at most this often while nothing else changes. */
 const SEEN_MS = 60_000;
 
+/** What the gateway needs of an agent's connection; `ws` has it. */
+export interface AgentSocket {
+  readonly readyState: number;
+  readonly OPEN: number;
+  readonly CLOSED: number;
+  readonly bufferedAmount: number;
+  readonly isPaused: boolean;
+  send(text: string): void;
+  close(code: number): void;
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+  on(event: 'message', listener: (data: { toString(): string }, isBinary: boolean) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'close', listener: () => void): unknown;
+  once(event: 'close', listener: () => void): unknown;
+}
+
 export interface Gateway {
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Takes a connection that was just opened. */
+  accept(socket: AgentSocket): void;
   /** Ends an agent's session, because it was removed or changed. */
   disconnect(agentId: string, reason: string): void;
   cancel(agentId: string, attemptId: string, epoch: number): void;
@@ -65,12 +85,15 @@ export function createGateway(
     maxPayload: LIMITS.messageBytes,
   });
   const reports = createReports(ports);
+  const sockets = new Set<AgentSocket>();
   const open = new Set<Promise<void>>();
   let handshakes = 0;
   let stopping = false;
   const atStop = new Set<() => void>();
 
-  function connect(socket: WebSocket): void {
+  function accept(socket: AgentSocket): void {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
     handshakes += 1;
     let inHandshake = true;
     let greeting: Greeting | null = null;
@@ -332,8 +355,9 @@ export function createGateway(
         socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
         return;
       }
-      server.handleUpgrade(request, socket, head, connect);
+      server.handleUpgrade(request, socket, head, accept);
     },
+    accept,
     disconnect(agentId, reason) {
       sessions.get(agentId)?.close(reason);
     },
@@ -348,10 +372,10 @@ export function createGateway(
       stopping = true;
       for (const each of atStop) each();
       for (const session of sessions.all()) session.send({ type: 'leaving' });
-      const sockets = [...server.clients];
-      for (const socket of sockets) socket.close(1001);
+      const left = [...sockets];
+      for (const socket of left) socket.close(1001);
       await Promise.all(
-        sockets.map(
+        left.map(
           (socket) =>
             new Promise<void>((resolve) => {
               if (socket.readyState === socket.CLOSED) return resolve();
