@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
+import { check, type Violation } from '../history/check.ts';
+import { type Fault, TERMINAL } from '../history/history.ts';
+import { loggingCommand, readLog } from '../history/jobLog.ts';
+import type { Statistics } from '../history/lateness.ts';
+import { readSqlite } from '../history/readDatabase.ts';
 import { type AgentProxy, type Passing, startAgentProxy } from '../support/agentProxy.ts';
-import { loggingCommand, readLog, readStored, violations } from '../support/history.ts';
 import { Installation, type RotaProcess } from '../support/installation.ts';
 import { until } from '../support/until.ts';
 
@@ -35,14 +38,14 @@ export function allKills(): Kill[] {
 export interface ChaosReport {
   kills: number;
   instants: number;
-  starts: number;
-  byState: Record<string, number>;
-  unknown: number;
-  violations: string[];
+  statistics: Statistics;
+  violations: Violation[];
 }
 
 const CRON = '* * * * * *';
 const ZONE = 'Europe/Berlin';
+/** One machine has one clock, but a slow one is not late: how late is measured, not judged. */
+const LIMITS = { clockErrorMs: 0, healthyMs: 60_000, recoveryMs: {}, killGraceMs: 10_000 };
 
 /**
  * Runs a job each second and kills -9 at the arrows given, one after the other, starting what was killed again each time;
@@ -61,14 +64,21 @@ export async function killAtArrows(
     let agent = await installation.startAgent('agent-1', { url });
     await installation.whenOnline('agent-1');
     const log = path.join(installation.folder, 'starts.log');
-    const { job } = await installation.client().call('putJob', {
+    await installation.client().call('putJob', {
       params: { name: 'each-second' },
-      body: { name: 'each-second', schedule: { cron: CRON, timezone: ZONE }, command: loggingCommand(log) },
+      body: {
+        name: 'each-second',
+        schedule: { cron: CRON, timezone: ZONE },
+        command: loggingCommand(log),
+        shell: 'bash',
+      },
     });
     await until('the first start', () => existsSync(log));
 
+    const faults: Fault[] = [];
     for (const [index, kill] of kills.entries()) {
       onKill(kill, index);
+      const from = Date.now();
       await atArrow(proxy, kill, [
         ...(kill.victim === 'agent' ? [] : [server]),
         ...(kill.victim === 'server' ? [] : [agent]),
@@ -78,31 +88,30 @@ export async function killAtArrows(
       await installation.whenOnline('agent-1');
       const starts = readLog(log).length;
       await until('the next start', () => readLog(log).length > starts, 60_000);
+      faults.push({
+        kind: `${kill.victim} killed`,
+        from,
+        to: Date.now(),
+        what: kill.arrow.type,
+        agents: null,
+      });
     }
 
     await installation.client().call('pauseJob', { params: { name: 'each-second' }, body: {} });
-    const stored = await until('everything to settle', () => {
-      const read = readStored(installation.databaseFile(), 'each-second');
-      return read.runs.every((run) => run.endedAt !== null) ? read : null;
+    const stored = await until('everything to settle', async () => {
+      const read = await readSqlite(installation.databaseFile());
+      return read.runs.every((run) => TERMINAL.has(run.state)) ? read : null;
     });
-    const end = pausedAt(await installation.client().call('getJob', { params: { name: 'each-second' } }));
-    const instants = bruteForce(
-      { cron: CRON, timezone: ZONE },
-      { timezone: ZONE, spreadKey: job.id },
-      Date.parse(job.createdAt),
-      end,
-    );
-    const starts = readLog(log);
-    const byState: Record<string, number> = {};
-    for (const run of stored.runs) byState[run.state] = (byState[run.state] ?? 0) + 1;
-    return {
-      kills: kills.length,
-      instants: instants.length,
-      starts: starts.length,
-      byState,
-      unknown: [...stored.changes.values()].filter((states) => states.includes('unknown')).length,
-      violations: violations({ ...stored, starts, instants }),
-    };
+    const { violations, statistics } = check({
+      ...stored,
+      log: readLog(log),
+      faults,
+      decisions: [],
+      acknowledged: [],
+      limits: LIMITS,
+    });
+    const instants = stored.jobs.reduce((sum, job) => sum + job.instants.length, 0);
+    return { kills: kills.length, instants, statistics, violations };
   } finally {
     await proxy?.close();
     await installation.remove();
@@ -123,9 +132,4 @@ async function atArrow(proxy: AgentProxy, kill: Kill, victims: RotaProcess[]): P
   await Promise.all(victims.map((victim) => victim.exited));
   proxy.cut();
   proxy.decide(() => 'pass');
-}
-
-function pausedAt(job: { paused: { at: string } | null }): number {
-  if (job.paused === null) throw new Error('the job is not paused');
-  return Date.parse(job.paused.at);
 }

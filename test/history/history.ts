@@ -1,0 +1,168 @@
+/**
+ * What one history consists of: plain data, so that a simulation, real processes and a database can all supply it.
+ * Instants are epoch ms of one clock; a job's own log is the truth, whatever the database says.
+ */
+export interface History {
+  jobs: JobOfHistory[];
+  agents: AgentOfHistory[];
+  /** What the jobs themselves wrote down, in any order. */
+  log: LogEntry[];
+  runs: StoredRun[];
+  attempts: StoredAttempt[];
+  gaps: StoredGap[];
+  /** Changes of runs; those of one run in the order in which they were committed. */
+  changes: StateChange[];
+  /** Whatever was done to the system, restarts by the book too. */
+  faults: Fault[];
+  /** What people decided: only they may settle what nobody knows. */
+  decisions: Decision[];
+  /** Runs whose making was acknowledged to a client. */
+  acknowledged: string[];
+  /** When the database was read. */
+  readAt: number;
+  limits: Limits;
+}
+
+/** What the caller allows; the guarantees themselves have no figures. */
+export interface Limits {
+  /** By how much the clock of the log may differ from that of the database. */
+  clockErrorMs: number;
+  /** How long a due run may wait while nothing disturbs it. */
+  healthyMs: number;
+  /** How long after its end a fault of a kind still counts as disturbing; a kind that is not here recovers at once. */
+  recoveryMs: Record<string, number>;
+  /** After TERM, how long a process that outlived its timeout may still live. */
+  killGraceMs: number;
+}
+
+export interface JobOfHistory {
+  id: string;
+  name: string;
+  /** `allow`: its runs may overlap. */
+  concurrency: string;
+  timeoutMs: number | null;
+  jitterMs: number;
+  startDeadlineMs: number;
+  /** What its schedule demands, by an independent oracle, ascending. */
+  instants: readonly number[];
+  /** The oracle was asked up to here; what is planned for later is nobody's business yet. */
+  instantsUntil: number;
+}
+
+export interface AgentOfHistory {
+  id: string;
+  name: string;
+  /** As the database shows it at the end. */
+  state: string;
+}
+
+export type LogEntry =
+  | {
+      kind: 'start';
+      attemptId: string;
+      runId: string;
+      scheduledFor: number;
+      agent: string | null;
+      at: number;
+    }
+  | { kind: 'end'; attemptId: string; exitCode: number; at: number };
+
+export type LoggedStart = Extract<LogEntry, { kind: 'start' }>;
+export type LoggedEnd = Extract<LogEntry, { kind: 'end' }>;
+
+export interface StoredRun {
+  id: string;
+  jobId: string;
+  kind: string;
+  state: string;
+  reason: string | null;
+  scheduledFor: number;
+  dueAt: number;
+  startBy: number;
+  startedAt: number | null;
+  endedAt: number | null;
+  attempt: number;
+  slot: number;
+  agentId: string | null;
+}
+
+export interface StoredAttempt {
+  id: string;
+  runId: string;
+  number: number;
+  agentId: string;
+  /** `starting`, `running`, `ended` or `notStarted`. */
+  state: string;
+  outcome: string | null;
+  exitCode: number | null;
+  /** When its permit was granted first. */
+  startingAt: number;
+  endedAt: number | null;
+}
+
+export interface StoredGap {
+  jobId: string;
+  fromAt: number;
+  toAt: number;
+  count: number;
+  outcome: string;
+  reason: string | null;
+  recordedAt: number;
+}
+
+export interface StateChange {
+  runId: string;
+  state: string;
+  at: number;
+}
+
+export interface Fault {
+  kind: string;
+  from: number;
+  /** When the cause was gone: the process was started again, the link was mended. */
+  to: number;
+  /** For people: which replica, agent or link. */
+  what: string;
+  /** Ids of the agents whose contact or work it can disturb; null: of all, as with replicas and the database. */
+  agents: string[] | null;
+}
+
+export interface Decision {
+  runId: string;
+  at: number;
+}
+
+export const TERMINAL: ReadonlySet<string> = new Set([
+  'succeeded',
+  'failed',
+  'timedOut',
+  'cancelled',
+  'skipped',
+  'missed',
+]);
+
+export const iso = (at: number) => new Date(at).toISOString();
+
+/** Items by a key, each list in the order in which they came. */
+export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const name = key(item);
+    const group = groups.get(name);
+    if (group) group.push(item);
+    else groups.set(name, [item]);
+  }
+  return groups;
+}
+
+/** The index of the first number that is not below `value`, in an ascending list. */
+export function lowerBound(sorted: readonly number[], value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] as number) < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,96 @@
+import { type Evidence, outside, touches, windowsOf } from './evidence.ts';
+import { groupBy, iso, type StoredRun } from './history.ts';
+
+/** Reasons by which a due run or instant is given up because it had to wait. */
+const GIVEN_UP = new Set(['superseded', 'startDeadline', 'catchUp']);
+
+/**
+ * From due to start, only so much time passes that no fault disturbs; the same for what was given up because it had to wait.
+ * Time within the window of a fault, which includes the recovery time of its kind, does not count.
+ */
+export function* latenessByFaultWindow({
+  history,
+  firstStart,
+  jobs,
+  disturbed,
+}: Evidence): Generator<string> {
+  const { healthyMs, clockErrorMs } = history.limits;
+  for (const run of history.runs) {
+    const job = jobs.get(run.jobId);
+    if (job && run.kind === 'scheduled' && run.dueAt > run.scheduledFor + job.jitterMs)
+      yield `run ${run.id} was due ${run.dueAt - run.scheduledFor} ms after its instant, its jitter is ${job.jitterMs} ms`;
+    const start = firstStart.get(run.id);
+    const gaveUpAt = run.reason !== null && GIVEN_UP.has(run.reason) ? run.endedAt : null;
+    const until = start?.at ?? gaveUpAt;
+    if (until === null) continue;
+    const waited = outside(disturbed, run.dueAt, until);
+    if (waited > healthyMs + clockErrorMs)
+      yield `run ${run.id} ${start ? 'started' : `was given up (${run.reason})`} ${until - run.dueAt} ms after it was due at ${iso(run.dueAt)}; for ${waited} ms of them nothing disturbed it`;
+  }
+  for (const gap of history.gaps) {
+    if (gap.reason === null || !GIVEN_UP.has(gap.reason)) continue;
+    const waited = outside(disturbed, gap.fromAt, gap.recordedAt);
+    if (waited > healthyMs + clockErrorMs)
+      yield `job ${jobs.get(gap.jobId)?.name}: the gap from ${iso(gap.fromAt)} was left ${gap.recordedAt - gap.fromAt} ms after it began; for ${waited} ms of them nothing disturbed it`;
+  }
+}
+
+export interface Lateness {
+  starts: number;
+  p50: number;
+  p99: number;
+  worst: number;
+}
+
+export interface Statistics {
+  starts: number;
+  runs: number;
+  /** Runs by state; instants of gaps by their outcome and reason. */
+  byState: Record<string, number>;
+  everUnknown: number;
+  faults: Record<string, number>;
+  /** Of first starts, in ms; by each kind of fault that was in effect between due and start, `none` for the others. */
+  lateness: Record<string, Lateness>;
+}
+
+export function statisticsOf({ history, firstStart, runs, disturbed, starts }: Evidence): Statistics {
+  const byState: Record<string, number> = {};
+  for (const run of history.runs) byState[run.state] = (byState[run.state] ?? 0) + 1;
+  for (const gap of history.gaps) {
+    const name = `${gap.outcome} in gaps`;
+    byState[name] = (byState[name] ?? 0) + gap.count;
+  }
+  const started: { run: StoredRun; at: number }[] = [];
+  for (const [runId, { at }] of firstStart) {
+    const run = runs.get(runId);
+    if (run) started.push({ run, at });
+  }
+  const byKind = groupBy(history.faults, (fault) => fault.kind);
+  const lateness: Record<string, Lateness> = {};
+  const undisturbed = started.filter(
+    ({ run, at }) => !touches(disturbed, run.dueAt, Math.max(at, run.dueAt)),
+  );
+  lateness.none = summary(undisturbed.map(({ run, at }) => at - run.dueAt));
+  for (const [kind, faults] of byKind) {
+    const windows = windowsOf(faults, history.limits.recoveryMs);
+    const touched = started.filter(({ run, at }) => touches(windows, run.dueAt, Math.max(at, run.dueAt)));
+    lateness[kind] = summary(touched.map(({ run, at }) => at - run.dueAt));
+  }
+  const unknown = new Set(
+    history.changes.filter(({ state }) => state === 'unknown').map(({ runId }) => runId),
+  );
+  return {
+    starts: [...starts.values()].reduce((sum, { length }) => sum + length, 0),
+    runs: history.runs.length,
+    byState,
+    everUnknown: unknown.size,
+    faults: Object.fromEntries([...byKind].map(([kind, { length }]) => [kind, length])),
+    lateness,
+  };
+}
+
+function summary(values: number[]): Lateness {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
+  return { starts: sorted.length, p50: at(0.5), p99: at(0.99), worst: sorted.at(-1) ?? 0 };
+}

@@ -1,0 +1,143 @@
+import type { Evidence } from './evidence.ts';
+import { iso, type LoggedStart, type StoredAttempt, TERMINAL } from './history.ts';
+
+/** What must hold of each start, as the job itself has logged it. Each function names what breaks its invariant. */
+
+export function* noAttemptTwice({ starts }: Evidence): Generator<string> {
+  for (const [attemptId, times] of starts) {
+    if (times.length > 1)
+      yield `attempt ${attemptId} started ${times.length} times: ${times.map(({ at, agent }) => `${iso(at)} on ${agent}`).join(', ')}`;
+  }
+}
+
+/** The server committed a permit for the attempt, and for this agent. */
+export function* startHasPermit({ starts, attempts, agentNames }: Evidence): Generator<string> {
+  for (const [attemptId, [start]] of starts) {
+    if (!start) continue;
+    const attempt = attempts.get(attemptId);
+    const name = attempt && agentNames.get(attempt.agentId);
+    if (!attempt) yield `attempt ${attemptId} started at ${iso(start.at)} without a permit on record`;
+    else if (attempt.runId !== start.runId)
+      yield `attempt ${attemptId} started for run ${start.runId} but belongs to run ${attempt.runId}`;
+    else if (start.agent !== null && name !== undefined && name !== start.agent)
+      yield `attempt ${attemptId} started on ${start.agent} but its permit is for ${name}`;
+  }
+}
+
+export function* notStartedNeverStarts({ starts, attempts }: Evidence): Generator<string> {
+  for (const [attemptId, [start]] of starts) {
+    if (start && attempts.get(attemptId)?.state === 'notStarted')
+      yield `attempt ${attemptId} started at ${iso(start.at)} although it was declared not started`;
+  }
+}
+
+/** A next attempt exists only when the one before ended, was proven not started, or a person decided. */
+export function* nextAttemptHasProof({ attemptsOf, decidedAt }: Evidence): Generator<string> {
+  for (const [runId, attempts] of attemptsOf) {
+    for (const [index, next] of attempts.entries()) {
+      const before = attempts[index - 1];
+      if (!before) {
+        if (next.number !== 1) yield `run ${runId} has attempt ${next.number} but none before it`;
+        continue;
+      }
+      if (next.number !== before.number + 1)
+        yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
+      const decided = decidedAt.get(runId)?.some((at) => before.startingAt <= at && at <= next.startingAt);
+      if (!isOver(before, next.startingAt) && !decided)
+        yield `run ${runId} got attempt ${next.number} at ${iso(next.startingAt)} while nobody knew the end of attempt ${before.number}`;
+    }
+  }
+}
+
+function isOver(attempt: StoredAttempt, at: number): boolean {
+  return attempt.endedAt !== null && attempt.endedAt <= at;
+}
+
+/** Not before it was due, its jitter included, nor due before the instant of its schedule. */
+export function* neverEarly({ history, firstStart, runs }: Evidence): Generator<string> {
+  for (const run of history.runs) {
+    if (run.kind === 'scheduled' && run.dueAt < run.scheduledFor)
+      yield `run ${run.id} was due ${run.scheduledFor - run.dueAt} ms before its instant`;
+  }
+  for (const [runId, start] of firstStart) {
+    const dueAt = runs.get(runId)?.dueAt ?? start.scheduledFor;
+    if (start.at < dueAt - history.limits.clockErrorMs)
+      yield `attempt ${start.attemptId} started ${dueAt - start.at} ms early, at ${iso(start.at)}`;
+  }
+}
+
+/**
+ * Two starts of a job whose runs exclude each other do not overlap. A start lasts until the end that the job logged; without
+ * one, until the agent reported it, a person decided, or its timeout and the grace after it have surely ended it.
+ */
+export function* noOverlap(evidence: Evidence): Generator<string> {
+  const { history, jobs, runs } = evidence;
+  const starts = new Map<string, LoggedStart[]>();
+  for (const entry of history.log) {
+    const jobId = entry.kind === 'start' ? runs.get(entry.runId)?.jobId : undefined;
+    if (entry.kind !== 'start' || jobId === undefined) continue;
+    const job = jobs.get(jobId);
+    if (!job || job.concurrency === 'allow') continue;
+    const group = starts.get(jobId);
+    if (group) group.push(entry);
+    else starts.set(jobId, [entry]);
+  }
+  for (const [jobId, list] of starts) {
+    let last: LoggedStart | null = null;
+    let lastEnd = Number.NEGATIVE_INFINITY;
+    for (const start of list.sort((a, b) => a.at - b.at)) {
+      if (last && start.at < lastEnd - history.limits.clockErrorMs)
+        yield `job ${jobs.get(jobId)?.name}: attempt ${start.attemptId} started at ${iso(start.at)} while attempt ${last.attemptId} of ${iso(last.at)} was going on until ${Number.isFinite(lastEnd) ? iso(lastEnd) : 'now'}`;
+      const end = endOf(evidence, start);
+      if (end > lastEnd) {
+        last = start;
+        lastEnd = end;
+      }
+    }
+  }
+}
+
+function endOf({ history, ends, attempts, jobs, runs, decidedAt }: Evidence, start: LoggedStart): number {
+  const logged = ends.get(start.attemptId)?.[0];
+  if (logged) return logged.at;
+  const reported = attempts.get(start.attemptId)?.endedAt;
+  if (reported != null) return reported;
+  const timeoutMs = jobs.get(runs.get(start.runId)?.jobId ?? '')?.timeoutMs ?? null;
+  return Math.min(
+    timeoutMs === null ? Number.POSITIVE_INFINITY : start.at + timeoutMs + history.limits.killGraceMs,
+    ...(decidedAt.get(start.runId) ?? []).filter((at) => at >= start.at),
+  );
+}
+
+/** What the database says of an attempt's end agrees with what its job logged. */
+export function* outcomeMatchesLog(evidence: Evidence): Generator<string> {
+  const { history, starts, ends, attempts, attemptsOf, firstStart, decidedAt } = evidence;
+  for (const attempt of history.attempts) {
+    const started = starts.has(attempt.id);
+    const end = ends.get(attempt.id)?.[0];
+    if (attempt.outcome === 'succeeded' && (!started || !end))
+      yield `attempt ${attempt.id} succeeded but its log has ${started ? 'no end' : 'no start'}`;
+    if (attempt.state === 'ended' && end && attempt.exitCode !== null && attempt.exitCode !== end.exitCode)
+      yield `attempt ${attempt.id} ended with ${end.exitCode} but ${attempt.exitCode} is on record`;
+    if (attempt.outcome === 'succeeded' && end && end.exitCode !== 0)
+      yield `attempt ${attempt.id} succeeded although it ended with ${end.exitCode}`;
+  }
+  for (const [attemptId, [end]] of ends) {
+    if (end && !starts.has(attemptId)) yield `attempt ${attemptId} logged an end but no start`;
+    if (end && attempts.get(attemptId)?.state === 'notStarted')
+      yield `attempt ${attemptId} logged an end although it was declared not started`;
+  }
+  for (const run of history.runs) {
+    if (!TERMINAL.has(run.state)) continue;
+    const start = firstStart.get(run.id);
+    if (start && (run.state === 'skipped' || run.state === 'missed'))
+      yield `run ${run.id} is ${run.state} but started at ${iso(start.at)}`;
+    if (decidedAt.has(run.id)) continue;
+    const last = attemptsOf.get(run.id)?.at(-1);
+    if (run.state === 'succeeded' || run.state === 'failed' || run.state === 'timedOut') {
+      if (last?.outcome !== run.state)
+        yield `run ${run.id} is ${run.state} but its last attempt is ${last?.outcome ?? last?.state ?? 'missing'}`;
+    } else if (last && last.state !== 'notStarted' && last.outcome !== run.state)
+      yield `run ${run.id} is ${run.state} but its last attempt is ${last.outcome ?? last.state}`;
+  }
+}
