@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { test } from 'node:test';
-import { type Permit, permitProof } from '@rota/contract';
+import { type AttemptEnd, LOSS_WINDOW_MS, type Permit, permitProof } from '@rota/contract';
 import {
   applyRecord,
   decideOffer,
   decidePermit,
   type Entry,
+  historyOf,
   isDroppable,
   isToBeRefused,
+  keptEnd,
   type Situation,
 } from './attempts.ts';
+import { key } from './fakeServer.testing.ts';
 import { createKeyRing, readPermit } from './permit.ts';
 
 const free: Situation = { draining: false, diskFull: false, journalFull: false, active: 0, maxParallel: 4 };
@@ -25,7 +28,9 @@ function entry(changes: Partial<Entry> = {}): Entry {
     helperId: null,
     permitUntilBootMs: null,
     reason: null,
-    done: false,
+    key: null,
+    startedBootMs: null,
+    done: null,
     ...changes,
   };
 }
@@ -117,17 +122,59 @@ test('a withdrawal is answered with a refusal unless the attempt has started or 
   assert.equal(isToBeRefused(entry({ state: 'refused' }), 3), true);
 });
 
+const done = (bootMs: number, end: AttemptEnd | null = null) => ({ bootId: 'boot', bootMs, end });
+
 test('an entry may be forgotten when it is done and its permit is worth nothing', () => {
-  assert.equal(isDroppable(entry({ permitUntilBootMs: 5 }), now), false);
-  assert.equal(isDroppable(entry({ done: true }), now), true);
-  assert.equal(isDroppable(entry({ done: true, permitUntilBootMs: 1_000 }), now), false);
-  assert.equal(isDroppable(entry({ done: true, permitUntilBootMs: 999 }), now), true);
-  assert.equal(isDroppable(entry({ done: true, permitUntilBootMs: 9_999, bootId: 'former' }), now), true);
+  const late = 1_000 + LOSS_WINDOW_MS;
+  assert.equal(isDroppable(entry({ permitUntilBootMs: 5 }), now, late), false);
+  assert.equal(isDroppable(entry({ done: done(1_000) }), now, null), true);
+  assert.equal(isDroppable(entry({ done: done(1_000), permitUntilBootMs: 1_000 }), now, late), false);
+  assert.equal(isDroppable(entry({ done: done(1_000), permitUntilBootMs: 999 }), now, late), true);
+  const former = entry({ done: done(1_000), permitUntilBootMs: 9_999, bootId: 'former' });
+  assert.equal(isDroppable(former, now, late), true);
+});
+
+test('what a permit was seen for is remembered until the server has acknowledged something much later', () => {
+  const old = entry({ state: 'started', done: done(1_000), permitUntilBootMs: 999 });
+  assert.equal(isDroppable(old, now, null), false);
+  assert.equal(isDroppable(old, now, 999 + LOSS_WINDOW_MS), false);
+  assert.equal(isDroppable(old, now, 1_000 + LOSS_WINDOW_MS), true);
+});
+
+const end: AttemptEnd = {
+  outcome: 'failed',
+  reason: null,
+  exitCode: 7,
+  signal: null,
+  error: 'x'.repeat(2_000),
+  durationMs: 5,
+  cpuMs: null,
+  maxRssBytes: null,
+  outputBytes: 0,
+  outputDroppedBytes: 0,
+  http: { status: 500, url: 'http://a', redirects: 0, headers: {} },
+};
+
+test('the history says what was started, what became of it, and what was refused', () => {
+  const started = entry({ state: 'started', key, startedBootMs: 400, permitUntilBootMs: 900 });
+  const told = { attemptId: 'a', epoch: 2, permitted: true, key, startedMsAgo: 600 };
+  assert.equal(historyOf(entry(), now), null);
+  assert.deepEqual(historyOf(started, now), { ...told, state: 'started', endedMsAgo: null, end: null });
+  const settled = { ...started, done: done(700, keptEnd(end)) };
+  assert.deepEqual(historyOf(settled, now), {
+    ...told,
+    state: 'ended',
+    endedMsAgo: 300,
+    end: { ...end, error: 'x'.repeat(300), http: null },
+  });
+  assert.equal(historyOf(settled, { bootId: 'later', bootMs: 10 })?.startedMsAgo, null);
+  const refused = historyOf(entry({ state: 'refused', done: done(700) }), now);
+  assert.deepEqual([refused?.state, refused?.permitted, refused?.key], ['refused', false, null]);
 });
 
 test('a record of an attempt that is forgotten changes nothing', () => {
   const entries = new Map<string, Entry>();
-  applyRecord(entries, { type: 'done', attemptId: 'a' });
+  applyRecord(entries, { type: 'done', attemptId: 'a', end: null, bootId: 'boot', bootMs: 1 });
   applyRecord(entries, { type: 'nonce', nonce: 'n' });
   assert.equal(entries.size, 0);
 });
@@ -144,6 +191,7 @@ test('a permit is read only when a trusted key signed it for this agent', () => 
     bootId: 'boot',
     validUntilBootMs: 1,
     run: { id: 'r', tenant: 't', job: 'j', number: 1, scheduledFor: 0, kind: 'scheduled' },
+    key,
     step: {
       kind: 'command',
       command: 'x',

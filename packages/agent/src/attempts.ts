@@ -1,4 +1,12 @@
-import type { AgentMessage, DeclineCode, JournalledAttempt } from '@rota/contract';
+import {
+  type AgentMessage,
+  type AttemptEnd,
+  type DeclineCode,
+  type HistoryAttempt,
+  type JournalledAttempt,
+  LOSS_WINDOW_MS,
+  type RunKey,
+} from '@rota/contract';
 
 /**
  * What the agent's journal knows of attempts, and what that allows. Pure: no clock, no I/O.
@@ -8,7 +16,8 @@ import type { AgentMessage, DeclineCode, JournalledAttempt } from '@rota/contrac
  *   started  → refused            only with proof that nothing was executed
  *   any of the last two → done    the server has committed the end or the refusal
  *
- * That a started attempt has ended is written in its spool file, not here.
+ * That a started attempt has ended is written in its spool file; what is done takes the end along, without output: a
+ * server whose database has lost its last commits asks for it.
  */
 export type RefusalReason = Extract<AgentMessage, { type: 'refused' }>['reason'];
 
@@ -21,6 +30,8 @@ export type JournalRecord =
       bootId: string;
       helperId: string;
       permitUntilBootMs: number;
+      key: RunKey;
+      bootMs: number;
     }
   | {
       type: 'refused';
@@ -31,7 +42,8 @@ export type JournalRecord =
       /** Null when no permit was seen. */
       permitUntilBootMs: number | null;
     }
-  | { type: 'done'; attemptId: string }
+  /** `end` of what was started. */
+  | { type: 'done'; attemptId: string; end: AttemptEnd | null; bootId: string; bootMs: number }
   /** The nonce that the server gave last. */
   | { type: 'nonce'; nonce: string };
 
@@ -46,7 +58,11 @@ export interface Entry {
   helperId: string | null;
   permitUntilBootMs: number | null;
   reason: RefusalReason | null;
-  done: boolean;
+  /** What was started, and when on the clock of its boot. */
+  key: RunKey | null;
+  startedBootMs: number | null;
+  /** The server has committed its end or refusal. */
+  done: { bootId: string; bootMs: number; end: AttemptEnd | null } | null;
 }
 
 /** Applies one record. Records of an attempt that is not there any more are passed over. */
@@ -61,7 +77,9 @@ export function applyRecord(entries: Map<string, Entry>, record: JournalRecord):
         helperId: null,
         permitUntilBootMs: null,
         reason: null,
-        done: false,
+        key: null,
+        startedBootMs: null,
+        done: null,
       });
       return;
     case 'started':
@@ -73,7 +91,9 @@ export function applyRecord(entries: Map<string, Entry>, record: JournalRecord):
         helperId: record.helperId,
         permitUntilBootMs: record.permitUntilBootMs,
         reason: null,
-        done: false,
+        key: record.key,
+        startedBootMs: record.bootMs,
+        done: null,
       });
       return;
     case 'refused':
@@ -85,12 +105,15 @@ export function applyRecord(entries: Map<string, Entry>, record: JournalRecord):
         helperId: null,
         permitUntilBootMs: record.permitUntilBootMs,
         reason: record.reason,
-        done: false,
+        key: null,
+        startedBootMs: null,
+        done: null,
       });
       return;
     case 'done': {
       const entry = entries.get(record.attemptId);
-      if (entry) entry.done = true;
+      const { bootId, bootMs, end } = record;
+      if (entry) entry.done = { bootId, bootMs, end };
       return;
     }
     case 'nonce':
@@ -100,11 +123,60 @@ export function applyRecord(entries: Map<string, Entry>, record: JournalRecord):
   }
 }
 
-/** True once nothing can be gained from remembering it: settled with the server, and its permit is worthless. */
-export function isDroppable(entry: Entry, now: { bootId: string; bootMs: number }): boolean {
-  if (!entry.done) return false;
-  if (entry.permitUntilBootMs === null || entry.bootId !== now.bootId) return true;
-  return now.bootMs > entry.permitUntilBootMs;
+/** A reading of the machine's boot-time clock. */
+export interface Moment {
+  bootId: string;
+  bootMs: number;
+}
+
+/**
+ * True once nothing can be gained from remembering it: settled with the server, its permit is worthless, and the server has
+ * acknowledged something so much later (`heardBootMs`) that a loss of its last commits cannot reach back to it.
+ */
+export function isDroppable(entry: Entry, now: Moment, heardBootMs: number | null): boolean {
+  const { done } = entry;
+  if (done === null || isPermitGood(entry, now)) return false;
+  if (entry.permitUntilBootMs === null) return true;
+  // Of an earlier boot nobody knows how old it is: it was taken over at the start of this one (see `rebase`).
+  return heardBootMs !== null && done.bootId === now.bootId && heardBootMs - done.bootMs >= LOSS_WINDOW_MS;
+}
+
+/** Whether a permit that was seen may still be shown again. */
+export function isPermitGood(entry: Entry, now: Moment): boolean {
+  return (
+    entry.permitUntilBootMs !== null && entry.bootId === now.bootId && now.bootMs <= entry.permitUntilBootMs
+  );
+}
+
+/** Counts the age of what an earlier boot has done from now on. */
+export function rebase(entry: Entry, now: Moment): void {
+  if (entry.done !== null && entry.done.bootId !== now.bootId) entry.done = { ...entry.done, ...now };
+}
+
+/** The end as the journal keeps it. */
+export function keptEnd(end: AttemptEnd): AttemptEnd {
+  return { ...end, error: end.error?.slice(0, KEPT_ERROR_LENGTH) ?? null, http: null };
+}
+
+const KEPT_ERROR_LENGTH = 300;
+
+/** What a server is told of an attempt whose commits it may have lost; null when there is nothing to tell. */
+export function historyOf(entry: Entry, now: Moment): HistoryAttempt | null {
+  const { attemptId, epoch, state, key, done } = entry;
+  if (state === 'accepted') return null;
+  const ago = (bootMs: number | null) =>
+    entry.bootId === now.bootId && bootMs !== null ? Math.max(0, Math.floor(now.bootMs - bootMs)) : null;
+  const end = state === 'started' ? (done?.end ?? null) : null;
+  return {
+    attemptId,
+    epoch,
+    state: state === 'started' && end !== null ? 'ended' : state,
+    permitted: entry.permitUntilBootMs !== null,
+    key,
+    startedMsAgo: ago(entry.startedBootMs),
+    endedMsAgo: end !== null && done !== null ? ago(done.bootMs) : null,
+    end,
+  };
 }
 
 /** The state that a resume tells the server. */

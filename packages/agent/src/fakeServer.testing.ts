@@ -10,6 +10,7 @@ import {
   type Permit,
   parseAgentMessage,
   permitProof,
+  type RunKey,
   type ServerMessage,
   type Step,
   serverProof,
@@ -54,6 +55,8 @@ export class FakeServer {
   /** Signs challenges with a key that nobody trusts. */
   isImpostor = false;
   heartbeatMs = 1_000;
+  /** Whether a welcome asks for the history. */
+  recovering = false;
 
   private constructor(server: WebSocketServer) {
     this.#server = server;
@@ -168,6 +171,7 @@ export class FakeServer {
       bootId: accept.bootId,
       validUntilBootMs: accept.bootMs + 30_000,
       run: { id: 'run', tenant: 'default', job: 'job', number: 1, scheduledFor: 0, kind: 'scheduled' },
+      key,
       step,
       timeoutMs: null,
       killGraceMs: 5_000,
@@ -220,6 +224,7 @@ export class FakeServer {
             name: 'one',
             heartbeatMs: this.heartbeatMs,
             keys: [{ id: this.keyId, publicKey: key }],
+            recovering: this.recovering,
           });
         }
       } else if (message.type === 'ready') this.#socket = socket;
@@ -269,6 +274,18 @@ export class FakeServer {
 function createKey(publicKey: string): KeyObject {
   return createPublicKey({ key: Buffer.from(publicKey, 'base64url'), format: 'der', type: 'spki' });
 }
+
+/** The key of every permit. */
+export const key: RunKey = {
+  jobId: 'job',
+  revision: 1,
+  kind: 'scheduled',
+  occurrenceKey: 's:0',
+  part: '',
+  scheduledFor: 0,
+  dueAt: 0,
+  timeoutMs: null,
+};
 
 /** A command step with the defaults of a job. */
 export function command(text: string | string[], changes: Partial<CommandStep> = {}): CommandStep {

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
+import { LOSS_WINDOW_MS } from '@rota/contract';
 import type { JournalRecord } from './attempts.ts';
 import { systemDisk } from './disk.ts';
+import { key } from './fakeServer.testing.ts';
 import { type Journal, type JournalOptions, openJournal, readJournal } from './journal.ts';
 import type { Disk, DiskFile } from './ports.ts';
 
@@ -135,22 +137,76 @@ test('records that wait for the disk share one sync, and keep their order', asyn
   await journal.close();
 });
 
-test('an entry is forgotten once it is done and its permit has expired, not before', async () => {
+const started = (attemptId: string): JournalRecord => ({
+  type: 'started',
+  attemptId,
+  epoch: 1,
+  bootId: 'boot',
+  helperId: 'h',
+  permitUntilBootMs: 2_000,
+  key,
+  bootMs: 1_000,
+});
+const done = (attemptId: string, bootMs: number): JournalRecord => ({
+  type: 'done',
+  attemptId,
+  end: null,
+  bootId: 'boot',
+  bootMs,
+});
+
+test('an entry is forgotten once it is done, its permit has expired, and no loss can reach it, not before', async () => {
   const folder = makeFolder();
   const journal = await open(folder);
   await journal.append(accepted('a'));
-  const started = { attemptId: 'a', epoch: 1, bootId: 'boot', helperId: 'h', permitUntilBootMs: 2_000 };
-  await journal.append({ type: 'started', ...started });
-  journal.prune({ bootId: 'boot', bootMs: 9_000 });
+  await journal.append(started('a'));
+  const late = 1_500 + LOSS_WINDOW_MS;
+  journal.prune({ bootId: 'boot', bootMs: late }, late);
   assert.equal(journal.entries.size, 1);
-  await journal.append({ type: 'done', attemptId: 'a' });
-  journal.prune({ bootId: 'boot', bootMs: 2_000 });
+  await journal.append(done('a', 1_500));
+  journal.prune({ bootId: 'boot', bootMs: 2_000 }, late);
+  journal.prune({ bootId: 'boot', bootMs: late }, late - 1);
   assert.equal(journal.entries.size, 1);
   await journal.close();
-  const again = await open(folder, { now: { bootId: 'boot', bootMs: 2_001 } });
+  const again = await open(folder, { now: { bootId: 'boot', bootMs: late } });
+  assert.deepEqual(again.entries.get('a')?.key, key);
+  again.prune({ bootId: 'boot', bootMs: late }, late);
   assert.equal(again.entries.size, 0);
   assert.equal(again.seq, 3);
   await again.close();
+});
+
+test('what was done before the machine restarted counts as done at the restart', async () => {
+  const folder = makeFolder();
+  const journal = await open(folder);
+  await journal.append(started('a'));
+  await journal.append(done('a', 1_500));
+  await journal.close();
+  const later = (bootMs: number) => ({ bootId: 'later', bootMs });
+  const again = await open(folder, { now: later(50) });
+  again.prune(later(LOSS_WINDOW_MS), LOSS_WINDOW_MS);
+  assert.equal(again.entries.size, 1);
+  again.prune(later(LOSS_WINDOW_MS + 50), LOSS_WINDOW_MS + 50);
+  assert.equal(again.entries.size, 0);
+  await again.close();
+});
+
+test("what is done stands in nobody's way, and of too much the oldest goes", async () => {
+  const folder = makeFolder();
+  const journal = await open(folder, { maxEntries: 2, maxHistory: 3 });
+  for (const attemptId of ['a', 'b', 'c', 'd', 'e']) {
+    await journal.append(started(attemptId));
+    await journal.append(done(attemptId, 1_500));
+  }
+  assert.equal(journal.full, false);
+  await journal.append(started('f'));
+  await journal.append(started('g'));
+  assert.equal(journal.full, true);
+  journal.prune({ bootId: 'boot', bootMs: 2_000 }, null);
+  assert.equal(journal.entries.size, 7);
+  journal.prune({ bootId: 'boot', bootMs: 2_001 }, null);
+  assert.deepEqual([...journal.entries.keys()], ['c', 'd', 'e', 'f', 'g']);
+  await journal.close();
 });
 
 test('a journal of much history is rewritten, and its sequence goes on', async () => {
@@ -216,7 +272,7 @@ test('on a full disk nothing more is promised, and what was written stays', asyn
   assert.ok(journal.full);
   assert.ok(written > 0);
   isFull = false;
-  journal.prune(now);
+  journal.prune(now, null);
   await journal.idle();
   assert.equal(journal.full, false);
   await journal.append(accepted('later'));

@@ -1,4 +1,13 @@
-import { applyRecord, type Entry, isDroppable, type JournalRecord } from './attempts.ts';
+import { HISTORY_MAX } from '@rota/contract';
+import {
+  applyRecord,
+  type Entry,
+  isDroppable,
+  isPermitGood,
+  type JournalRecord,
+  type Moment,
+  rebase,
+} from './attempts.ts';
 import type { Disk, DiskFile } from './ports.ts';
 import { frame, readFrame } from './records.ts';
 
@@ -22,16 +31,14 @@ export interface Journal {
   readonly full: boolean;
   /** Resolves with the record's sequence number once it is durable. @throws JournalError when it cannot be */
   append(record: JournalRecord): Promise<number>;
-  /** Forgets what is settled and whose permit has expired, and looks whether a full disk has room again. */
-  prune(now: Moment): void;
+  /**
+   * Forgets what is settled, whose permit has expired, and what no loss of the server's can reach any more, and looks
+   * whether a full disk has room again. `heardBootMs`: when the server acknowledged something last.
+   */
+  prune(now: Moment, heardBootMs: number | null): void;
   /** Resolves once everything appended until now is settled. */
   idle(): Promise<void>;
   close(): Promise<void>;
-}
-
-export interface Moment {
-  bootId: string;
-  bootMs: number;
 }
 
 export class JournalError extends Error {
@@ -54,8 +61,10 @@ export interface JournalOptions {
   folder: string;
   disk: Disk;
   now: Moment;
-  /** Entries above which `full` is true. */
+  /** Entries that are not done, above which `full` is true. */
   maxEntries?: number;
+  /** Entries that are done and kept all the same. */
+  maxHistory?: number;
   /** Zeros written ahead at a time. */
   extentBytes?: number;
   /** Length of history from which the file is rewritten. */
@@ -92,7 +101,8 @@ export async function openJournal(
     damage = { offset: read.damagedAt, framesAfter: read.framesAfter, keptAs };
   }
   const log = new JournalLog(options, read);
-  log.prune(options.now);
+  for (const entry of log.entries.values()) rebase(entry, options.now);
+  log.prune(options.now, null);
   // A fresh file, so that nothing torn or damaged stands before what is appended from now on.
   await log.rewrite().catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOSPC' || damage) throw error;
@@ -173,6 +183,7 @@ class JournalLog implements Journal {
   readonly #folder: string;
   readonly #disk: Disk;
   readonly #maxEntries: number;
+  readonly #maxHistory: number;
   readonly #extentBytes: number;
   readonly #compactBytes: number;
   #file: DiskFile | null = null;
@@ -185,6 +196,8 @@ class JournalLog implements Journal {
   #committing = false;
   #noRoom = false;
   #broken: unknown = null;
+  /** Entries that are done. */
+  #done = 0;
 
   constructor(options: JournalOptions, content: JournalContent) {
     this.entries = content.entries;
@@ -193,12 +206,13 @@ class JournalLog implements Journal {
     this.#folder = options.folder;
     this.#disk = options.disk;
     this.#maxEntries = options.maxEntries ?? MAX_ENTRIES;
+    this.#maxHistory = options.maxHistory ?? HISTORY_MAX;
     this.#extentBytes = options.extentBytes ?? EXTENT_BYTES;
     this.#compactBytes = options.compactBytes ?? COMPACT_BYTES;
   }
 
   get full(): boolean {
-    return this.#broken !== null || this.#noRoom || this.entries.size >= this.#maxEntries;
+    return this.#broken !== null || this.#noRoom || this.entries.size - this.#done >= this.#maxEntries;
   }
 
   append(record: JournalRecord): Promise<number> {
@@ -208,9 +222,19 @@ class JournalLog implements Journal {
     });
   }
 
-  prune(now: Moment): void {
-    for (const [attemptId, entry] of this.entries)
-      if (isDroppable(entry, now)) this.entries.delete(attemptId);
+  prune(now: Moment, heardBootMs: number | null): void {
+    this.#done = 0;
+    for (const [attemptId, entry] of this.entries) {
+      if (isDroppable(entry, now, heardBootMs)) this.entries.delete(attemptId);
+      else if (entry.done !== null) this.#done += 1;
+    }
+    // The oldest stand first.
+    for (const [attemptId, entry] of this.entries) {
+      if (this.#done <= this.#maxHistory) break;
+      if (entry.done === null || isPermitGood(entry, now)) continue;
+      this.entries.delete(attemptId);
+      this.#done -= 1;
+    }
     if (this.#noRoom && !this.#committing) this.#commits = this.#commitAll();
   }
 
@@ -310,8 +334,13 @@ class JournalLog implements Journal {
     this.#offset += data.length;
     this.seq += records.length;
     for (const record of records) {
-      applyRecord(this.entries, record);
       if (record.type === 'nonce') this.nonce = record.nonce;
+      else {
+        const isDone = () => (this.entries.get(record.attemptId)?.done ? 1 : 0);
+        this.#done -= isDone();
+        applyRecord(this.entries, record);
+        this.#done += isDone();
+      }
     }
     return first;
   }

@@ -59,6 +59,7 @@ function isWhole(permit: Partial<Permit>): boolean {
     typeof permit.bootId === 'string' &&
     typeof permit.validUntilBootMs === 'number' &&
     typeof permit.run?.id === 'string' &&
+    typeof permit.key?.occurrenceKey === 'string' &&
     typeof permit.step?.kind === 'string' &&
     typeof permit.output?.headBytes === 'number' &&
     typeof permit.output.tailBytes === 'number'

@@ -54,6 +54,33 @@ test('an attempt that is accepted, started or ended is named in the next resume'
   server.acks = true;
 });
 
+test('a server that has lost commits hears before ready what was done, also what it had acknowledged', async () => {
+  await start();
+  const forgotten = server.messages.length;
+  const ended = await server.run(command('exit 7'));
+  await server.ended(ended);
+  const gate = `${folder}/gate`;
+  const running = await server.run(command(gated(gate)));
+  await isRunning(running);
+  server.recovering = true;
+  server.cut();
+  const history = await server.heard('history');
+  await server.heard('ready', () => true, forgotten);
+  assert.deepEqual(
+    server.messages.map(({ type }) => type).filter((type) => type === 'history' || type === 'ready'),
+    ['ready', 'history', 'ready'],
+  );
+  assert.equal(history.last, true);
+  const told = new Map(history.attempts.map((attempt) => [attempt.attemptId, attempt]));
+  assert.equal(told.get(ended)?.state, 'ended');
+  assert.equal(told.get(ended)?.end?.exitCode, 7);
+  assert.equal(told.get(ended)?.key?.occurrenceKey, 's:0');
+  assert.equal(told.get(running)?.state, 'started');
+  assert.equal(told.get(running)?.end, null);
+  appendFileSync(gate, '');
+  await server.ended(running);
+});
+
 test('the nonce of the last session is shown in the next one, also by the next process', async () => {
   const session = await startSession();
   assert.equal((await server.heard('resume')).lastNonce, null);

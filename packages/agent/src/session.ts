@@ -3,6 +3,7 @@ import {
   type AgentMessage,
   agentProof,
   type Hello,
+  HISTORY_PER_MESSAGE,
   PROTOCOL_VERSION,
   parseServerMessage,
   type ServerKey,
@@ -298,6 +299,10 @@ class Dialogue {
     await this.#ports.learn(welcome.keys, welcome.name);
     await journal.append({ type: 'nonce', nonce: welcome.nonce });
     if (this.#isClosed()) return;
+    if (welcome.recovering) {
+      this.#tellHistory();
+      log.warn({ url: this.#url }, 'the server has lost its last commits; told it what was done here');
+    }
     this.#keyRing = createKeyRing(welcome.keys);
     this.#phase = 'ready';
     this.#readySince = clock.bootMs();
@@ -308,6 +313,14 @@ class Dialogue {
     this.#beat(welcome.heartbeatMs);
     log.info({ url: this.#url, name: welcome.name }, 'online');
     this.#ports.stateChanged({ state: 'online', url: this.#url, name: welcome.name });
+  }
+
+  #tellHistory(): void {
+    const attempts = this.#ports.work.history();
+    do {
+      const part = attempts.splice(0, HISTORY_PER_MESSAGE);
+      this.#send({ type: 'history', attempts: part, last: attempts.length === 0 });
+    } while (attempts.length > 0);
   }
 
   #isClosed(): boolean {

@@ -20,7 +20,7 @@ import {
 } from './agentFixture.testing.ts';
 import { systemDisk } from './disk.ts';
 import { readBootId } from './facts.ts';
-import { command, silent } from './fakeServer.testing.ts';
+import { command, key, silent } from './fakeServer.testing.ts';
 import { openJournal } from './journal.ts';
 import { startAgent } from './main.ts';
 import { isAlive } from './processTree.ts';
@@ -98,7 +98,7 @@ test('after a restart of the machine, what was accepted is refused and what had 
   const { journal } = await openJournal({ folder, disk: systemDisk, now: { bootId: 'former', bootMs: 0 } });
   await journal.append({ type: 'accepted', attemptId: 'waiting', epoch: 1, bootId: 'former' });
   const start = { attemptId: 'begun', epoch: 4, bootId: 'former', helperId: 'h', permitUntilBootMs: 1 };
-  await journal.append({ type: 'started', ...start });
+  await journal.append({ type: 'started', ...start, key, bootMs: 0 });
   await journal.close();
   await startAgent({ stateFolder: folder, log: silent }).then((agent) => agents.push(agent));
   const refused = await server.heard('refused');
@@ -111,7 +111,7 @@ test('a start that never reached a helper is proven not executed', async () => {
   const bootId = readBootId();
   const { journal } = await openJournal({ folder, disk: systemDisk, now: { bootId, bootMs: 0 } });
   const start = { attemptId: 'a', epoch: 1, bootId, helperId: 'gone', permitUntilBootMs: 9e15 };
-  await journal.append({ type: 'started', ...start });
+  await journal.append({ type: 'started', ...start, key, bootMs: 0 });
   await journal.close();
   await startAgent({ stateFolder: folder, log: silent }).then((agent) => agents.push(agent));
   assert.equal((await server.heard('refused')).reason, 'notExecuted');

@@ -1,11 +1,20 @@
-import type { AgentMessage, AttemptEnd, JournalledAttempt, Permit, ServerMessage } from '@rota/contract';
+import type {
+  AgentMessage,
+  AttemptEnd,
+  HistoryAttempt,
+  JournalledAttempt,
+  Permit,
+  ServerMessage,
+} from '@rota/contract';
 import {
   decideOffer,
   decidePermit,
   type Entry,
+  historyOf,
   isToBeRefused,
   type JournalRecord,
   journalledState,
+  keptEnd,
   type RefusalReason,
   type Situation,
 } from './attempts.ts';
@@ -30,6 +39,8 @@ export interface Work {
   idle(): Promise<void>;
   /** For `resume`. */
   attempts(): JournalledAttempt[];
+  /** All that the agent knows of what it started or refused, for a server that has lost commits. */
+  history(): HistoryAttempt[];
   /** A proven session begins. */
   connected(send: (message: AgentMessage) => void, keyRing: KeyRing): void;
   disconnected(): void;
@@ -81,6 +92,8 @@ export function createWork(ports: WorkPorts): Work {
   let isDraining = false;
   let isClosed = false;
   let pruneTimer: Timer | null = null;
+  /** When the server said last that it had committed something. */
+  let heardBootMs: number | null = null;
   const now = () => ({ bootId, bootMs: clock.bootMs() });
 
   /** Runs `step` once all earlier steps of the attempt are settled. */
@@ -185,6 +198,8 @@ export function createWork(ports: WorkPorts): Work {
       bootId,
       helperId: executor.id,
       permitUntilBootMs: permit.validUntilBootMs,
+      key: permit.key,
+      bootMs: Math.floor(clock.bootMs()),
     });
     executor.send({ type: 'start', task: taskOf(permit, ports.agentName()) });
     // It was lost in between, and with it the order: settle it like the others that it had.
@@ -209,13 +224,21 @@ export function createWork(ports: WorkPorts): Work {
 
   async function onAck(message: Extract<WorkMessage, { type: 'ack' }>): Promise<void> {
     const { attemptId, epoch, seq, done } = message;
+    heardBootMs = Math.floor(clock.bootMs());
     const entry = journal.entries.get(attemptId);
     // An answer to an earlier epoch says nothing about this one.
     if (!entry || entry.done || entry.epoch !== epoch) return;
     reports.ack(attemptId, seq);
     const isSettled = entry.state === 'refused' || (entry.state === 'started' && ends.has(attemptId));
     if (!done || !isSettled) return;
-    await commit({ type: 'done', attemptId });
+    const end = ends.get(attemptId);
+    await commit({
+      type: 'done',
+      attemptId,
+      end: end ? keptEnd(end) : null,
+      bootId,
+      bootMs: Math.floor(clock.bootMs()),
+    });
     reports.remove(attemptId);
     ends.delete(attemptId);
     helper?.send({ type: 'forget', attemptId });
@@ -338,7 +361,7 @@ export function createWork(ports: WorkPorts): Work {
 
   function schedulePrune(): void {
     pruneTimer = clock.after(PRUNE_MS, () => {
-      journal.prune(now());
+      journal.prune(now(), heardBootMs);
       schedulePrune();
     });
   }
@@ -372,6 +395,14 @@ export function createWork(ports: WorkPorts): Work {
         found.push({ attemptId, epoch, state: journalledState(entry, ends.has(attemptId)) });
       }
       return found;
+    },
+    history() {
+      const told: HistoryAttempt[] = [];
+      for (const entry of journal.entries.values()) {
+        const attempt = historyOf(entry, now());
+        if (attempt) told.push(attempt);
+      }
+      return told;
     },
     connected(connection, keys) {
       send = connection;

@@ -2,7 +2,7 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import type { Step } from './job.ts';
 import { DECLINE_CODES, REASON_CODES } from './reasons.ts';
-import { ATTEMPT_OUTCOMES, HttpResult } from './run.ts';
+import { ATTEMPT_OUTCOMES, HttpResult, RUN_KINDS } from './run.ts';
 
 /**
  * What agent and server say to each other on the WebSocket at `/agent`, as JSON text frames.
@@ -11,6 +11,8 @@ import { ATTEMPT_OUTCOMES, HttpResult } from './run.ts';
  * A start:    server `offer` → agent `accept` (or `decline`) → server `permit` → agent `started` … `output` … `ended`.
  * Reports (`started`, `output`, `ended`) carry (attemptId, seq), are idempotent, and stay with the agent
  * until the server's `ack` says that everything up to that seq is committed.
+ * A database that was put back to an older state has lost such commits: `welcome` asks for the agent's `history` then, and
+ * the agent tells what it was given to do, also what was acknowledged, before it says `ready`.
  * No message compares clocks of two machines: the agent's readings are of its own boot-time clock.
  */
 export const PROTOCOL_VERSION = 1;
@@ -107,6 +109,15 @@ export const Resume = Type.Object({
 });
 export const Ready = Type.Object({ type: Type.Literal('ready'), nonce: Nonce });
 
+/**
+ * How far back an agent remembers what the server has acknowledged: from the last acknowledgement on, and at most so many
+ * attempts. A database that has lost more than that cannot be mended.
+ */
+export const LOSS_WINDOW_MS = 10 * 60_000;
+export const HISTORY_MAX = 20_000;
+/** Attempts of one `history` message. */
+export const HISTORY_PER_MESSAGE = 500;
+
 /** Yes to an offer: journalled and fsynced. The reading is what the permit's lifetime counts from. */
 export const Accept = Type.Object({
   type: Type.Literal('accept'),
@@ -179,6 +190,40 @@ export const AttemptEnd = Type.Object({
   http: Type.Union([HttpResult, Type.Null()]),
 });
 export type AttemptEnd = Static<typeof AttemptEnd>;
+/** What makes a run again whose row was lost; the permit brings it, and the agent's journal keeps it. */
+export const RunKey = Type.Object({
+  jobId: Text(64),
+  revision: Count,
+  kind: Type.Enum([...RUN_KINDS]),
+  occurrenceKey: Text(300),
+  part: Text(100),
+  scheduledFor: Type.Integer(),
+  dueAt: Type.Integer(),
+  timeoutMs: NullableInteger,
+});
+export type RunKey = Static<typeof RunKey>;
+/** An attempt that the agent had a permit for, or refused. */
+export const HistoryAttempt = Type.Object({
+  attemptId: AttemptId,
+  epoch: Count,
+  /** `ended`: so that the server has acknowledged it. What it has not is `started`, and its end is reported as always. */
+  state: Type.Enum(['started', 'ended', 'refused']),
+  /** A permit was seen: the attempt's number is used up. */
+  permitted: Type.Boolean(),
+  /** Null when it was not started. */
+  key: Type.Union([RunKey, Type.Null()]),
+  /** Null when the machine has restarted since. */
+  startedMsAgo: Type.Union([Count, Type.Null()]),
+  endedMsAgo: Type.Union([Count, Type.Null()]),
+  end: Type.Union([AttemptEnd, Type.Null()]),
+});
+export type HistoryAttempt = Static<typeof HistoryAttempt>;
+/** Asked for by `welcome.recovering`, before `ready`; in several messages when there is much. */
+export const History = Type.Object({
+  type: Type.Literal('history'),
+  attempts: Type.Array(HistoryAttempt, { maxItems: HISTORY_PER_MESSAGE }),
+  last: Type.Boolean(),
+});
 /** The end of an attempt; its seq is higher than that of every other report of it. */
 export const Ended = Type.Object({
   type: Type.Literal('ended'),
@@ -204,6 +249,7 @@ export const Goodbye = Type.Object({ type: Type.Literal('goodbye') });
 export const AGENT_MESSAGES = {
   hello: Hello,
   resume: Resume,
+  history: History,
   ready: Ready,
   accept: Accept,
   decline: Decline,
@@ -240,6 +286,8 @@ export const Welcome = Type.Object({
   heartbeatMs: Type.Integer({ minimum: 1_000 }),
   /** Current key set; the agent replaces its own with it (it came over a proven session). */
   keys: Type.Array(ServerKey, { minItems: 1, maxItems: 10 }),
+  /** The database has lost its last commits: `history` has to come before `ready`. */
+  recovering: Type.Boolean(),
 });
 export const Offer = Type.Object({
   type: Type.Literal('offer'),
@@ -307,6 +355,7 @@ export interface Permit {
     scheduledFor: number;
     kind: string;
   };
+  key: RunKey;
   step: Step;
   timeoutMs: number | null;
   killGraceMs: number;

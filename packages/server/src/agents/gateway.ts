@@ -198,6 +198,7 @@ export function createGateway(
         name: agent.name,
         heartbeatMs: HEARTBEAT_MS,
         keys: keys.published,
+        recovering: false,
       });
       onReady = async (shown) => {
         onReady = null;

@@ -159,6 +159,7 @@ export function createReports(ports: ReportPorts) {
       case 'goodbye':
       case 'hello':
       case 'resume':
+      case 'history':
       case 'ready':
         return;
       default:
