@@ -1,0 +1,171 @@
+import type { Subject } from './kernel.ts';
+import type { Simulation } from './simulation.ts';
+import type { Blow, Fault } from './world.ts';
+
+/** Arms all faults of the world: those of an instant, and those that wait for a moment after it. */
+export function arm(simulation: Simulation): void {
+  const { kernel, world } = simulation;
+  const last = Math.max(0, ...world.faults.map(({ atMs }) => atMs)) + 60_000;
+  for (const fault of world.faults) {
+    kernel.at(fault.atMs, null, 'a fault is due', () => {
+      const { moment } = fault;
+      if (moment === null) return strike(simulation, fault, {});
+      // Too late it would strike into the time in which everything has to settle.
+      kernel.when(moment.what, moment.nth, (subject) => {
+        if (kernel.now < last)
+          kernel.after(0, null, 'its moment has come', () => strike(simulation, fault, subject));
+      });
+    });
+  }
+}
+
+function strike(simulation: Simulation, fault: Fault, subject: Subject): void {
+  const { kernel, database, network, world } = simulation;
+  const { blow } = fault;
+  const replica = ('replica' in blow ? blow.replica : null) ?? subject.replica ?? 0;
+  const agentIndex = ('agent' in blow ? blow.agent : null) ?? subject.agent ?? 0;
+  const server = simulation.servers[replica];
+  const agent = simulation.agents[agentIndex];
+  if (!server || !agent) return;
+  const { machine } = agent;
+  kernel.trace('fault', `${blow.kind} ${agentIndex} ${replica}`);
+  const note = (agents: number[] | null, forMs: number) =>
+    simulation.note(blow.kind, `agent ${agentIndex}, server ${replica}`, agents, forMs);
+  switch (blow.kind) {
+    case 'killReplica':
+      note(null, blow.forMs);
+      return server.kill(blow.forMs);
+    case 'stopReplica':
+      note(null, blow.forMs + 10_000);
+      return server.stop(blow.forMs);
+    case 'freezeReplica':
+      note(null, blow.forMs);
+      return server.process.freeze(blow.forMs);
+    case 'databaseAway':
+      note(null, blow.forMs);
+      database.stop();
+      kernel.after(blow.forMs, null, 'the database comes back', () => database.start());
+      return;
+    case 'databaseSlow': {
+      note(null, blow.forMs);
+      const before = world.latency.database;
+      database.latency = { ...before, typicalMs: before.typicalMs + blow.byMs };
+      kernel.after(blow.forMs, null, 'the database is quick again', () => {
+        database.latency = before;
+      });
+      return;
+    }
+    case 'commitsFail':
+    case 'answersLost': {
+      note(null, blow.forMs);
+      const name = blow.kind === 'commitsFail' ? 'failShare' : 'loseAnswerShare';
+      database.faults[name] = blow.share;
+      kernel.after(blow.forMs, null, 'the database answers again', () => {
+        database.faults[name] = 0;
+      });
+      return;
+    }
+    case 'failOver':
+      note(null, blow.forMs);
+      database.stop();
+      database.failOver();
+      kernel.after(blow.forMs, null, 'the standby has taken over', () => database.start());
+      return;
+    case 'cut':
+      note([agentIndex], 0);
+      return network.cut(agentIndex, blow.replica);
+    case 'block':
+      note([agentIndex], blow.forMs);
+      return network.block(agentIndex, replica, blow.direction, blow.forMs);
+    case 'slowLink':
+      note([agentIndex], blow.forMs);
+      return network.slow(agentIndex, blow.byMs, blow.forMs);
+    case 'killSession':
+      note([agentIndex], blow.forMs);
+      return agent.kill(blow.forMs);
+    case 'stopSession':
+      note([agentIndex], blow.forMs + 5_000);
+      return agent.stop(blow.forMs);
+    case 'freezeSession':
+      note([agentIndex], blow.forMs);
+      return agent.process.freeze(blow.forMs);
+    case 'killHelper':
+      note([agentIndex], 0);
+      return machine.helper?.process.end();
+    case 'killBoth':
+      note([agentIndex], blow.forMs);
+      machine.helper?.process.end();
+      return agent.kill(blow.forMs);
+    case 'freezeMachine':
+      note([agentIndex], blow.forMs);
+      agent.process.freeze(blow.forMs);
+      return machine.helper?.process.freeze(blow.forMs);
+    case 'rebootMachine':
+      note([agentIndex], blow.forMs);
+      return reboot(simulation, agentIndex, blow.forMs);
+    case 'diskFull':
+      note([agentIndex], blow.forMs);
+      machine.disk.isFull = true;
+      kernel.after(blow.forMs, null, `${machine.name} has room again`, () => {
+        machine.disk.isFull = false;
+      });
+      return;
+    case 'stepWallClock':
+      note([agentIndex], 0);
+      machine.wallOffsetMs += blow.byMs;
+      return;
+    case 'restoreFolder':
+      return restoreFolder(simulation, agentIndex, blow);
+    case 'copyFolder':
+      return copyFolder(simulation, agentIndex, blow);
+    default:
+      blow satisfies never;
+  }
+}
+
+function reboot(simulation: Simulation, index: number, forMs: number): void {
+  const agent = simulation.agents[index];
+  if (!agent || agent.isDown) return;
+  agent.powerOff();
+  simulation.kernel.after(forMs, null, `${agent.machine.name} has power again`, () => {
+    if (agent.isDown) agent.powerOn();
+  });
+}
+
+/** The machine is put back to how its disk was some time ago. */
+function restoreFolder(
+  simulation: Simulation,
+  index: number,
+  blow: Extract<Blow, { afterMs: number }>,
+): void {
+  const { kernel } = simulation;
+  const agent = simulation.agents[index];
+  if (!agent || agent.isDown) return;
+  const copy = agent.machine.copyFolder();
+  const { agentId } = agent.identity;
+  const since = simulation.database.clock();
+  kernel.after(blow.afterMs, null, `${agent.machine.name} is put back`, () => {
+    if (agent.isDown || agent.identity.agentId !== agentId) return;
+    simulation.note(blow.kind, agent.machine.name, [index], 5_000);
+    simulation.betray(index, since);
+    agent.powerOff();
+    agent.machine.restoreFolder(copy);
+    kernel.after(5_000, null, `${agent.machine.name} has power again`, () => {
+      if (agent.isDown) agent.powerOn();
+    });
+  });
+}
+
+/** A second machine begins with a copy of the folder, and goes after a while. */
+function copyFolder(simulation: Simulation, index: number, blow: Extract<Blow, { afterMs: number }>): void {
+  const agent = simulation.agents[index];
+  if (!agent || agent.isDown) return;
+  simulation.note(blow.kind, agent.machine.name, [index], blow.afterMs);
+  simulation.betray(index, simulation.database.clock());
+  const copy = simulation.cloneOf(agent);
+  copy.machine.restoreFolder(agent.machine.copyFolder());
+  copy.powerOn();
+  simulation.kernel.after(blow.afterMs, null, `the copy of ${agent.machine.name} goes`, () =>
+    copy.powerOff(),
+  );
+}

@@ -1,0 +1,240 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely';
+import { migrate } from '../../packages/server/src/store/migrate.ts';
+import {
+  type Dialect,
+  NO_LOCKS,
+  type Operation,
+  type Result,
+  type Row,
+  type Statement,
+  type Transaction,
+  type Value,
+} from '../../packages/server/src/store/operation.ts';
+import type { Tables } from '../../packages/server/src/store/tables.ts';
+import type { Kernel } from './kernel.ts';
+import { drawLatency, type Latency, type Seeded } from './random.ts';
+
+/** Operations go the ways that they have for a database that several servers share; the texts are those of both. */
+const DIALECT: Dialect = { name: 'postgres', ...NO_LOCKS };
+const OWN_DIALECT: Dialect = { name: 'sqlite', ...NO_LOCKS };
+
+const QUERY = new Kysely<Tables>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+});
+
+/** Here only one writes at a time. */
+const LOCKS = / for (update|share|key share|no key update)( skip locked)?/g;
+
+/** Kept by the database itself, so that no code of the server can pass by: each state that a run or a job has had. */
+const WITNESSES = [
+  'create table "simNow" ("now" integer)',
+  'insert into "simNow" values (0)',
+  'create table "simRuns" ("seq" integer primary key autoincrement, "runId" text, "state" text, "at" integer)',
+  `create trigger "simRunMade" after insert on "runs" begin
+     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "now" from "simNow"; end`,
+  `create trigger "simRunMoved" after update on "runs" when new."state" <> old."state" begin
+     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "now" from "simNow"; end`,
+  // A planned run that an edit takes back was never anybody's.
+  `create trigger "simRunGone" after delete on "runs" begin
+     insert into "simRuns" ("runId", "state", "at") select old."id", 'gone from ' || old."state", "now" from "simNow"; end`,
+  `create table "simJobs" ("seq" integer primary key autoincrement, "jobId" text, "revision" integer, "paused" integer,
+     "deleted" integer, "firedThrough" integer, "at" integer)`,
+  `create trigger "simJobMade" after insert on "jobs" begin
+     insert into "simJobs" ("jobId", "revision", "paused", "deleted", "firedThrough", "at")
+       select new."id", new."revision", 0, 0, 0, "now" from "simNow"; end`,
+  `create trigger "simJobChanged" after update on "jobs"
+     when new."revision" <> old."revision" or new."pausedAt" is not old."pausedAt" begin
+     insert into "simJobs" ("jobId", "revision", "paused", "deleted", "firedThrough", "at")
+       select new."id", new."revision", new."pausedAt" is not null, new."deletedAt" is not null, old."firedThrough", "now" from "simNow"; end`,
+];
+
+class Copy {
+  readonly database = new DatabaseSync(':memory:');
+  readonly #statements = new Map<string, StatementSync>();
+
+  run({ text, values, reads }: Statement): Result {
+    const statement = this.#prepare(text);
+    if (reads) return { rows: statement.all(...(values as Value[])) as Row[], changes: 0 };
+    return { rows: [], changes: Number(statement.run(...(values as Value[])).changes) };
+  }
+
+  execute(text: string): void {
+    this.#prepare(text).run();
+  }
+
+  #prepare(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (!statement) {
+      statement = this.database.prepare(text.replace(LOCKS, ''));
+      if (this.#statements.size > 500) this.#statements.clear();
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+}
+
+/** The connection ended before the database said what became of a request. */
+export class LinkLost extends Error {}
+
+export interface DatabaseFaults {
+  /** Shares of commits that fail before they take effect, and whose answer is lost. */
+  failShare: number;
+  loseAnswerShare: number;
+}
+
+/**
+ * The one database of all replicas: real SQL, in memory. Transactions take effect one after the other, at the instant of
+ * their commit, with the clock that they read when they began. A standby follows some time behind, if there is one.
+ */
+export class SimDatabase {
+  readonly faults: DatabaseFaults = { failShare: 0, loseAnswerShare: 0 };
+  latency: Latency;
+  /** Grows with each failover, as PostgreSQL's timeline does. */
+  timeline = 1;
+  commits = 0;
+  readonly #kernel: Kernel;
+  readonly #random: Seeded;
+  readonly #epochMs: number;
+  #primary = new Copy();
+  #standby: Copy | null = null;
+  /** What the standby does not have yet. */
+  #ahead: { at: number; statements: Statement[] }[] = [];
+  readonly #lagMs: number;
+  #away = false;
+
+  constructor(
+    kernel: Kernel,
+    random: Seeded,
+    options: { epochMs: number; latency: Latency; standbyLagMs: number | null },
+  ) {
+    this.#kernel = kernel;
+    this.#random = random;
+    this.#epochMs = options.epochMs;
+    this.latency = options.latency;
+    this.#lagMs = options.standbyLagMs ?? 0;
+    if (options.standbyLagMs !== null) this.#standby = new Copy();
+    for (const copy of [this.#primary, this.#standby]) {
+      if (!copy) continue;
+      drive(migrate({ ...this.#transaction(this.clock()), dialect: OWN_DIALECT }), (statement) =>
+        copy.run(statement),
+      );
+      for (const text of WITNESSES) copy.execute(text);
+    }
+  }
+
+  /** Its clock: epoch ms. */
+  clock(): number {
+    return this.#epochMs + Math.floor(this.#kernel.now);
+  }
+
+  get away(): boolean {
+    return this.#away;
+  }
+
+  draw(): number {
+    return drawLatency(this.#random, this.latency);
+  }
+
+  /** Takes no connection and loses those that are there. */
+  stop(): void {
+    this.#away = true;
+    this.#kernel.trace('database', 'goes away');
+  }
+
+  start(): void {
+    this.#away = false;
+    this.#kernel.trace('database', 'is back');
+  }
+
+  /** The standby takes over, without what it has not got yet. @returns how many commits are lost */
+  failOver(): number {
+    if (!this.#standby) return 0;
+    this.#catchUp(this.#kernel.now - this.#lagMs);
+    const lost = this.#ahead.length;
+    this.#primary.database.close();
+    this.#primary = this.#standby;
+    this.#standby = null;
+    this.#ahead = [];
+    this.timeline += 1;
+    this.#kernel.trace('database', `fails over and loses ${lost} commits`);
+    return lost;
+  }
+
+  /** Runs operations as one transaction, now. @throws LinkLost, or what an operation throws */
+  commit(operations: ((transaction: Transaction) => Operation<unknown>)[], now: number): unknown[] {
+    if (this.#away || this.#random.chance(this.faults.failShare)) throw new LinkLost('cut before the commit');
+    const statements: Statement[] = [];
+    const transaction = this.#transaction(now);
+    this.#primary.execute('begin');
+    const tick: Statement = { text: 'update "simNow" set "now" = ?', values: [now], reads: false };
+    let values: unknown[];
+    try {
+      this.#primary.run(tick);
+      if (this.#standby) statements.push(tick);
+      values = operations.map((operation) =>
+        drive(operation(transaction), (statement) => {
+          if (this.#standby && !statement.reads) statements.push(statement);
+          return this.#primary.run(statement);
+        }),
+      );
+    } catch (error) {
+      this.#primary.execute('rollback');
+      throw error;
+    }
+    this.#primary.execute('commit');
+    this.commits += 1;
+    if (this.#standby) {
+      this.#ahead.push({ at: this.#kernel.now, statements });
+      this.#catchUp(this.#kernel.now - this.#lagMs);
+    }
+    return values;
+  }
+
+  /** Whether the answer to the commit that was just made is lost. */
+  losesAnswer(): boolean {
+    return this.#random.chance(this.faults.loseAnswerShare);
+  }
+
+  read<T>(operation: (transaction: Transaction) => Operation<T>): T {
+    if (this.#away) throw new LinkLost('the database is away');
+    return drive(operation(this.#transaction(this.clock())), (statement) => this.#primary.run(statement));
+  }
+
+  /** Looks from outside: no time, no faults. */
+  inspect<R>(text: string, ...values: Value[]): R[] {
+    return this.#primary.run({ text, values, reads: true }).rows as R[];
+  }
+
+  close(): void {
+    this.#primary.database.close();
+    this.#standby?.database.close();
+  }
+
+  #transaction(now: number): Transaction {
+    return { now, query: QUERY, dialect: DIALECT };
+  }
+
+  #catchUp(until: number): void {
+    const standby = this.#standby as Copy;
+    while (this.#ahead.length > 0 && (this.#ahead[0]?.at ?? 0) <= until) {
+      for (const statement of this.#ahead.shift()?.statements ?? []) standby.run(statement);
+    }
+  }
+}
+
+function drive<T>(body: Operation<T>, run: (statement: Statement) => Result): T {
+  let step = body.next();
+  while (!step.done) step = body.next(answer(step.value, run));
+  return step.value;
+}
+
+function answer(asked: Statement, run: (statement: Statement) => Result): Result {
+  if (!asked.parts) return run(asked);
+  return { rows: [], changes: 0, each: asked.parts.map(({ statement }) => run(statement)) };
+}

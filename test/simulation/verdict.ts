@@ -1,0 +1,152 @@
+import { define, type JobDocument } from '@rota/contract';
+import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
+import { check, type Violation } from '../history/check.ts';
+import type { History, JobOfHistory, LogEntry, StateChange } from '../history/history.ts';
+import { EPOCH_MS, type Simulation } from './simulation.ts';
+import { FAULT_KINDS, type World } from './world.ts';
+
+/** Until when anything may still be away after a fault: silence is noticed late, and agents dial seldom after many tries. */
+const RECOVERY_MS = 120_000;
+const HEALTHY_MS = 60_000;
+/** Where agents take few attempts at a time, runs wait for each other. */
+const CROWDED_MS = 900_000;
+
+/** Holds what has happened against the guarantees. */
+export function judge(simulation: Simulation): Violation[] {
+  const history = historyOf(simulation);
+  const doubtful = doubtfulRuns(simulation, history);
+  return check(history).violations.filter(
+    ({ sentence }) => ![...doubtful].some((runId) => sentence.includes(runId)),
+  );
+}
+
+/**
+ * Runs that went to an agent whose folder was put back or copied: what it promised is not on its disk, so that it may start
+ * them again or deny them. It must be locked out all the same.
+ */
+function doubtfulRuns({ betrayed }: Simulation, { attempts, runs }: History): Set<string> {
+  const doubtful = new Set<string>();
+  for (const { agentId, runId, startingAt, endedAt } of attempts) {
+    const since = betrayed.get(agentId);
+    if (since !== undefined && (endedAt === null || endedAt >= since - 60_000 || startingAt >= since))
+      doubtful.add(runId);
+  }
+  for (const run of runs) if (run.agentId !== null && betrayed.has(run.agentId)) doubtful.add(run.id);
+  return doubtful;
+}
+
+function historyOf(simulation: Simulation): History {
+  const { database, world, evidence } = simulation;
+  const log: LogEntry[] = [];
+  for (const { attemptId, runId, scheduledFor, agent, at, endedAt, exitCode } of evidence) {
+    log.push({ kind: 'start', attemptId, runId, scheduledFor, agent, at });
+    if (endedAt !== null) log.push({ kind: 'end', attemptId, exitCode: exitCode ?? 137, at: endedAt });
+  }
+  const recoveryMs = Object.fromEntries(
+    [...FAULT_KINDS, 'notThere', 'disabled', 'replaced'].map((kind) => [kind, RECOVERY_MS]),
+  );
+  return {
+    jobs: database
+      .inspect<{ id: string; kind: string }>('select "id", "kind" from "jobs"')
+      .filter(({ kind }) => kind === 'job')
+      .map(({ id }) => demandsOf(simulation, id)),
+    agents: database.inspect('select "id", "name", "state" from "agents"'),
+    log,
+    runs: database.inspect('select * from "runs"'),
+    attempts: database.inspect('select * from "attempts"'),
+    gaps: database.inspect('select * from "gaps"'),
+    changes: changesOf(simulation),
+    faults: simulation.faults,
+    decisions: simulation.decisions,
+    acknowledged: simulation.acknowledged,
+    readAt: database.clock(),
+    limits: {
+      clockErrorMs: 2,
+      healthyMs: isCrowded(world) ? CROWDED_MS : HEALTHY_MS,
+      recoveryMs,
+      killGraceMs: 15_000,
+    },
+  };
+}
+
+/** What the database's own triggers have seen. A planned run that was taken back and planned again begins anew. */
+function changesOf({ database }: Simulation): StateChange[] {
+  const seen = database.inspect<StateChange>('select "runId", "state", "at" from "simRuns" order by "seq"');
+  const gone = new Map<string, number>();
+  for (const [index, { runId, state }] of seen.entries()) {
+    if (state === 'gone from planned') gone.set(runId, index);
+  }
+  return seen.filter(({ runId }, index) => index > (gone.get(runId) ?? -1));
+}
+
+function isCrowded(world: World): boolean {
+  return world.agents.some(({ maxParallel }) => maxParallel < world.jobs.length + 3);
+}
+
+interface JobMoment {
+  revision: number;
+  paused: number;
+  deleted: number;
+  firedThrough: number;
+  at: number;
+}
+
+/** What the schedules of a job demanded, revision by revision, but for the time when it was paused or deleted. */
+function demandsOf({ database }: Simulation, jobId: string): JobOfHistory {
+  const moments = database.inspect<JobMoment>(
+    'select * from "simJobs" where "jobId" = ? order by "seq"',
+    jobId,
+  );
+  const documents = new Map(
+    database
+      .inspect<{ revision: number; documentJson: string | null }>(
+        'select "revision", "documentJson" from "jobRevisions" where "jobId" = ?',
+        jobId,
+      )
+      .map(({ revision, documentJson }) => [revision, documentJson]),
+  );
+  const instants = new Set<number>();
+  const until = database.clock();
+  let anchors = new Map<string, number>();
+  let jitterMs = 0;
+  let timeoutMs: number | null = null;
+  let startDeadlineMs = Number.POSITIVE_INFINITY;
+  let instantsUntil = EPOCH_MS;
+  for (const [index, moment] of moments.entries()) {
+    const text = documents.get(moment.revision) ?? null;
+    if (text === null || moment.deleted === 1) continue;
+    const definition = define(JSON.parse(text) as JobDocument, 'UTC');
+    timeoutMs = definition.timeoutMs;
+    startDeadlineMs = Math.min(startDeadlineMs, definition.startDeadlineMs);
+    const everyTexts = definition.schedules.flatMap(({ every }) => (every === undefined ? [] : [every]));
+    if (moments[index - 1]?.revision !== moment.revision)
+      anchors = new Map(everyTexts.map((every) => [every, anchors.get(every) ?? moment.at]));
+    if (moment.paused === 1) continue;
+    const next = moments[index + 1];
+    // What has fired by then has fired, also where the clock of the change was read before.
+    const from = Math.max(moment.at, moment.firedThrough);
+    const to = next ? Math.max(next.at, next.firedThrough) : until;
+    instantsUntil = Math.max(instantsUntil, to);
+    for (const { jitterMs: jitter, ...schedule } of definition.schedules) {
+      jitterMs = Math.max(jitterMs, jitter);
+      const anchor = schedule.every === undefined ? undefined : anchors.get(schedule.every);
+      const found = bruteForce(
+        { ...schedule, ...(anchor === undefined ? {} : { anchor }) },
+        { timezone: schedule.timezone, spreadKey: jobId },
+        from,
+        to,
+      );
+      for (const instant of found) instants.add(instant);
+    }
+  }
+  return {
+    id: jobId,
+    name: jobId,
+    concurrency: 'forbid',
+    timeoutMs,
+    jitterMs,
+    startDeadlineMs,
+    instants: [...instants].sort((a, b) => a - b),
+    instantsUntil: Math.max(instantsUntil, until),
+  };
+}
