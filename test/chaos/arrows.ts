@@ -5,7 +5,7 @@ import { type Fault, TERMINAL } from '../history/history.ts';
 import { loggingCommand, readLog } from '../history/jobLog.ts';
 import type { Statistics } from '../history/lateness.ts';
 import { readSqlite } from '../history/readDatabase.ts';
-import { type AgentProxy, type Passing, startAgentProxy } from '../support/agentProxy.ts';
+import { type FaultProxy, type Passing, startFaultProxy } from '../support/faultProxy.ts';
 import { Installation, type RotaProcess } from '../support/installation.ts';
 import { until } from '../support/until.ts';
 
@@ -56,11 +56,11 @@ export async function killAtArrows(
   onKill: (kill: Kill, index: number) => void = () => {},
 ): Promise<ChaosReport> {
   const installation = new Installation();
-  let proxy: AgentProxy | null = null;
+  let proxy: FaultProxy | null = null;
   try {
     let server = await installation.startServer();
-    proxy = await startAgentProxy(() => installation.url());
-    const { url } = proxy;
+    proxy = await startFaultProxy(() => installation.address(), { messages: true });
+    const url = `http://127.0.0.1:${proxy.port}`;
     let agent = await installation.startAgent('agent-1', { url });
     await installation.whenOnline('agent-1');
     const log = path.join(installation.folder, 'starts.log');
@@ -119,7 +119,7 @@ export async function killAtArrows(
 }
 
 /** Waits for a message of the arrow, kills the victims there, and cuts what is left. */
-async function atArrow(proxy: AgentProxy, kill: Kill, victims: RotaProcess[]): Promise<void> {
+async function atArrow(proxy: FaultProxy, kill: Kill, victims: RotaProcess[]): Promise<void> {
   await new Promise<void>((resolve) => {
     proxy.decide((message) => {
       if (message.from !== kill.arrow.from || message.type !== kill.arrow.type) return 'pass';

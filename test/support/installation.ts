@@ -85,24 +85,40 @@ export class Installation {
     return { code, stdout, stderr };
   }
 
-  /** Starts the server and waits until it takes work. */
-  async startServer(args: string[] = ['--listen', '127.0.0.1:0']): Promise<RotaProcess> {
-    const address = path.join(this.home('server'), 'server/address');
-    rmSync(address, { force: true });
-    const server = this.start('server', ['server', 'start', ...args]);
-    await until('the server', async () => {
-      if (server.child.exitCode !== null) throw new Error(`the server ended: ${this.log('server')}`);
-      return existsSync(address) && (await fetch(`${this.url()}/readyz`)).ok;
+  /** Starts a server and waits until it takes work; one of several has a name of its own. */
+  async startServer(
+    args: string[] = ['--listen', '127.0.0.1:0'],
+    options: { name?: string; env?: Record<string, string> } = {},
+  ): Promise<RotaProcess> {
+    const { name = 'server', env = {} } = options;
+    rmSync(this.#addressFile(name), { force: true });
+    const server = this.start(name, ['server', 'start', ...args], env);
+    await until(`server ${name}`, async () => {
+      if (server.child.exitCode !== null) throw new Error(`the server ended: ${this.log(name)}`);
+      return this.address(name) !== null && (await fetch(`${this.url(name)}/readyz`)).ok;
     });
     return server;
   }
 
-  url(): string {
-    return readFileSync(path.join(this.home('server'), 'server/address'), 'utf8').split('\n')[0] as string;
+  #addressFile(name: string): string {
+    return path.join(this.home(name), 'server/address');
   }
 
-  token(): string {
-    return readFileSync(path.join(this.home('server'), 'server/admin-token'), 'utf8').trim();
+  url(name = 'server'): string {
+    return readFileSync(this.#addressFile(name), 'utf8').split('\n')[0] as string;
+  }
+
+  /** Where a server listens, or has listened when it was killed; null before that. */
+  address(name = 'server'): { host: string; port: number } | null {
+    const url = existsSync(this.#addressFile(name)) ? this.url(name) : '';
+    // It may be just about to be written.
+    if (!URL.canParse(url)) return null;
+    const { hostname, port } = new URL(url);
+    return { host: hostname, port: Number(port) };
+  }
+
+  token(name = 'server'): string {
+    return readFileSync(path.join(this.home(name), 'server/admin-token'), 'utf8').trim();
   }
 
   client(): Client {
@@ -119,14 +135,14 @@ export class Installation {
   }
 
   /** Starts an agent by name; it joins when it has no identity yet. `url` may be that of a proxy. */
-  async startAgent(name: string, options: { url?: string; args?: string[] } = {}): Promise<RotaProcess> {
+  async startAgent(
+    name: string,
+    options: { url?: string; args?: string[]; joinToken?: () => Promise<string> } = {},
+  ): Promise<RotaProcess> {
+    const { url = this.url(), args = [], joinToken = () => this.joinToken() } = options;
     const joined = existsSync(path.join(this.home(name), 'agent/identity.json'));
-    const env = joined ? {} : { ROTA_JOIN_TOKEN: await this.joinToken() };
-    return this.start(
-      name,
-      ['agent', 'start', '--name', name, '--url', options.url ?? this.url(), ...(options.args ?? [])],
-      env as Record<string, string>,
-    );
+    const env: Record<string, string> = joined ? {} : { ROTA_JOIN_TOKEN: await joinToken() };
+    return this.start(name, ['agent', 'start', '--name', name, '--url', url, ...args], env);
   }
 
   async whenOnline(name: string): Promise<void> {
