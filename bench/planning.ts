@@ -194,9 +194,9 @@ function addAgent(file: string): void {
   database
     .prepare(
       `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
-         "journalSeq", "maxParallel", "draining", "createdAt") values (?, ?, 'bench', '', 100, '{}', 1, 'online', 1, 0, 1000, 0, ?)`,
+         "journalSeq", "maxParallel", "draining", "createdAt", "changedAt") values (?, ?, 'bench', '', 100, '{}', 1, 'online', 1, 0, 1000, 0, ?, ?)`,
     )
-    .run(TENANT, AGENT, START);
+    .run(TENANT, AGENT, START, START);
   database.close();
 }
 

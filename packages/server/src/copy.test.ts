@@ -23,7 +23,8 @@ test('A server goes on from PostgreSQL with all that its file had', async (t) =>
   await server.send('POST', '/api/v1/agents/join', { token: join_, name: 'db-1', ...JOINING }, null);
   const { json: started } = await server.send('POST', '/api/v1/jobs/a/run', {});
   const keys = await server.store.serverKeys({});
-  const agent = await server.store.readRoster({});
+  const [agent] = (await server.store.readRoster({})).agents;
+  const { publicKey } = (await server.store.readAgentById({ agentId: agent?.id ?? '' })) ?? {};
   const file = join(server.home, 'rota.db');
   const address = await (await testPostgres()).emptyDatabase();
   const options = {
@@ -59,7 +60,7 @@ test('A server goes on from PostgreSQL with all that its file had', async (t) =>
   const store = createStore(await openPostgres(address, systemClock));
   t.after(() => store.close());
   assert.equal((await store.serverKeys({}))[0]?.privateKey, keys[0]?.privateKey);
-  assert.deepEqual((await store.readRoster({}))[0]?.publicKey, agent[0]?.publicKey);
+  assert.equal((await store.readAgentById({ agentId: agent?.id ?? '' }))?.publicKey, publicKey);
   const found = await fetch(`${next.url}/api/v1/runs/${started.run.id}`, {
     headers: { authorization: `Bearer ${server.token}` },
   });

@@ -78,9 +78,11 @@ test('Someone can wait for an agent to come online', async (t) => {
   );
   const online = server.whenAgentOnline('db-1', new AbortController().signal);
   const tenant = await server.store.tenantByName({ name: 'default' });
+  await server.store.registerReplica({ id: 'r', name: 'r' });
+  const agent = { tenantId: tenant?.id ?? '', agentId: json.agentId as string };
   await server.store.openSession({
-    tenantId: tenant?.id ?? '',
-    agentId: json.agentId,
+    ...agent,
+    replicaId: 'r',
     lastNonce: null,
     newNonce: 'n',
     journalSeq: 0,
@@ -89,6 +91,7 @@ test('Someone can wait for an agent to come online', async (t) => {
     maxParallel: 1,
     draining: false,
   });
+  assert(await server.store.readySession({ ...agent, sessionEpoch: 1 }));
   await online;
   const abort = new AbortController();
   const never = server.whenAgentOnline('db-2', abort.signal);

@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { newCredential } from './auth/credential.ts';
@@ -78,7 +79,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const tokenFile = join(home, TOKEN_FILE);
     const { tenantId, firstStart } = await setUp(store, systemRandom, config, tokenFile);
     const version = versionOf();
-    composed = await composeServer({ config, store, clock, random: systemRandom, log, version });
+    const name = `${hostname()}:${process.pid}`;
+    composed = await composeServer({ config, store, clock, random: systemRandom, log, version, name });
     await composed.start();
     await composed.app.listen({ ...config.listen });
     const url = urlOf(config, composed.app.server.address() as AddressInfo);

@@ -35,7 +35,7 @@ export interface TestPostgres {
 let started: Promise<TestPostgres> | null = null;
 
 export function testPostgres(): Promise<TestPostgres> {
-  started ??= start();
+  started ??= startPostgres(QUICK);
   return started;
 }
 
@@ -44,10 +44,11 @@ export function urlOf({ host, port, user, database }: PostgresAddress): string {
   return `postgres://${user}@${host}:${port}/${database}`;
 }
 
-async function start(): Promise<TestPostgres> {
+/** A PostgreSQL of its own with settings beside its defaults (`fsync` is on there), gone when this process is. */
+export async function startPostgres(settings: readonly string[]): Promise<TestPostgres> {
   const folder = install();
   const port = await freePort();
-  await run(folder, port);
+  await run(folder, port, settings);
   const address: PostgresAddress = {
     host: '127.0.0.1',
     port,
@@ -122,6 +123,7 @@ const TABLES = [
   'gaps',
   'idempotencyKeys',
   'agents',
+  'replicas',
   'events',
 ];
 
@@ -173,8 +175,8 @@ function user(): { uid?: number; gid?: number } {
   return process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
 }
 
-/** Its settings: nothing needs to survive, and nothing may take turns with the tests. */
-const SETTINGS = [
+/** For tests: nothing needs to survive, and nothing may take turns with them. */
+const QUICK = [
   'fsync=off',
   'full_page_writes=off',
   'autovacuum=off',
@@ -182,14 +184,13 @@ const SETTINGS = [
   'max_connections=200',
   'max_wal_size=1GB',
   'deadlock_timeout=100ms',
-  'listen_addresses=127.0.0.1',
 ];
 
 /** Ends the database when its input does, which is when the tests' process has ended, however that was. */
 const WATCH = `"$0" "$@" & server=$!; read -r _; kill -QUIT $server; wait $server; cd / && rm -rf "$FOLDER"`;
 
-async function run(folder: string, port: number): Promise<void> {
-  const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
+async function run(folder: string, port: number, settings: readonly string[]): Promise<void> {
+  const flags = ['listen_addresses=127.0.0.1', ...settings].flatMap((setting) => ['-c', setting]);
   const command = [
     join(folder, 'native/bin/postgres'),
     '-D',
@@ -199,7 +200,7 @@ async function run(folder: string, port: number): Promise<void> {
     '-k',
     '',
   ];
-  const child: ChildProcess = spawn('/bin/sh', ['-c', WATCH, ...command, ...settings], {
+  const child: ChildProcess = spawn('/bin/sh', ['-c', WATCH, ...command, ...flags], {
     ...user(),
     cwd: folder,
     env: { FOLDER: folder, PATH: '/usr/bin:/bin' },

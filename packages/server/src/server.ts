@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import { createDispatcher } from './agents/dispatch.ts';
 import { createGateway, type Gateway } from './agents/gateway.ts';
 import type { ServerKeys } from './agents/permits.ts';
+import { createReplica } from './agents/replica.ts';
+import { createRecovery } from './agents/recovery.ts';
 import { createRoster } from './agents/roster.ts';
 import { Sessions } from './agents/sessions.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
@@ -42,12 +44,15 @@ export async function composeServer(ports: {
   random: Random;
   log: Logger;
   version: string;
+  /** host:pid, for people who look at all servers. */
+  name: string;
 }): Promise<Composed> {
-  const { config, store, clock, random, log, version } = ports;
+  const { config, store, clock, random, log, version, name } = ports;
   const hints = createHints();
   const definitions = createDefinitions();
   const metrics = createMetrics({ store, version, now: clock.now() });
   const sessions = new Sessions();
+  const replica = createReplica({ name, store, clock, random, hints, log, sessions });
   const roster = createRoster({ store, clock, hints });
   const keys = await loadKeys(store);
   const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
@@ -62,8 +67,10 @@ export async function composeServer(ports: {
     sessions,
     dispatcher,
     keys,
+    replica,
   });
   const scheduler = createScheduler({ store, clock, random, hints, definitions, log });
+  const recovery = createRecovery({ store, clock, hints, log, definitions });
   const retention = createRetention({
     store,
     clock,
@@ -128,8 +135,9 @@ export async function composeServer(ports: {
     app,
     hints,
     async start() {
-      await store.closeAllSessions({});
+      await replica.start();
       scheduler.start();
+      recovery.start();
       dispatcher.start();
       retention.start();
     },
@@ -137,7 +145,8 @@ export async function composeServer(ports: {
       draining = true;
       await gateway.stop();
       streams.stop();
-      await Promise.all([scheduler.stop(), dispatcher.stop(), retention.stop()]);
+      await Promise.all([scheduler.stop(), dispatcher.stop(), retention.stop(), recovery.stop()]);
+      await replica.stop();
       await app.close();
     },
   };

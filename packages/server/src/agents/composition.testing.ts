@@ -19,6 +19,8 @@ import { type TestDatabase, testDatabase } from '../store.testing.ts';
 import { createDispatcher } from './dispatch.ts';
 import { createGateway } from './gateway.ts';
 import type { ServerKeys } from './permits.ts';
+import { createReplica } from './replica.ts';
+import { createRecovery } from './recovery.ts';
 import { createRoster } from './roster.ts';
 import { ScriptedAgent } from './scriptedAgent.testing.ts';
 import { Sessions } from './sessions.ts';
@@ -62,16 +64,16 @@ export class Composition {
     const { clock, keys } = this;
     const driver = this.#watched(await this.#database.open(clock));
     const store = createStore(driver);
-    await store.closeAllSessions({});
     const errors = { write: (line: string) => this.errors.push(line) };
     const log = pino({ level: 'error' }, errors);
     const hints = createHints();
     const definitions = createDefinitions();
     const sessions = new Sessions();
+    const random = systemRandom;
+    const replica = createReplica({ name: 'test', store, clock, random, hints, log, sessions });
     const roster = createRoster({ store, clock, hints });
     const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
     const metrics = { runEnded() {} };
-    const random = systemRandom;
     const gateway = createGateway({
       store,
       clock,
@@ -83,6 +85,7 @@ export class Composition {
       keys,
       definitions,
       metrics,
+      replica,
     });
     const scheduler = createScheduler({ store, clock, random, hints, definitions, log });
     const agents = {
@@ -92,9 +95,12 @@ export class Composition {
       knownNames: async () => [],
     };
     const runs = createRuns({ store, random, hints, agents });
+    await replica.start();
+    const recovery = createRecovery({ store, clock, hints, log, definitions });
+    recovery.start();
     dispatcher.start();
     scheduler.start();
-    return { driver, store, hints, sessions, roster, dispatcher, gateway, scheduler, runs };
+    return { driver, replica, recovery, store, hints, sessions, roster, dispatcher, gateway, scheduler, runs };
   }
 
   get store() {
@@ -118,9 +124,15 @@ export class Composition {
   }
 
   async crash(): Promise<void> {
-    const { driver, gateway, dispatcher, scheduler } = this.parts;
+    const { driver, gateway, dispatcher, scheduler, replica, recovery } = this.parts;
     await driver.close();
-    await Promise.all([gateway.stop(), dispatcher.stop(), scheduler.stop()]);
+    await Promise.all([
+      gateway.stop(),
+      dispatcher.stop(),
+      scheduler.stop(),
+      recovery.stop(),
+      replica.stop().catch(() => {}),
+    ]);
     await new Promise((resolve) => this.#http?.close(resolve));
     this.errors.length = 0;
     this.#parts = null;
@@ -128,8 +140,9 @@ export class Composition {
 
   async stop(): Promise<void> {
     if (!this.#parts) return;
-    const { driver, gateway, dispatcher, scheduler } = this.parts;
-    await Promise.all([gateway.stop(), dispatcher.stop(), scheduler.stop()]);
+    const { driver, gateway, dispatcher, scheduler, replica, recovery } = this.parts;
+    await Promise.all([gateway.stop(), dispatcher.stop(), scheduler.stop(), recovery.stop()]);
+    await replica.stop();
     await driver.close();
     await new Promise((resolve) => this.#http?.close(resolve));
     this.#parts = null;
@@ -155,6 +168,7 @@ export class Composition {
       read: (operation) => counted(driver.read(operation)),
       now: () => driver.now(),
       onCommit: (listener) => driver.onCommit(listener),
+      onRecovery: (listener) => driver.onRecovery(listener),
       backup: (file) => driver.backup(file),
       close: () => driver.close(),
     };
@@ -172,13 +186,14 @@ export class Composition {
     await this.parts.driver.write(() =>
       change(
         `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
-           "journalSeq", "maxParallel", "draining", "createdAt") values (?, ?, ?, ?, ?, ?, 1, 'offline', 0, 0, 0, 0, ?)`,
+           "journalSeq", "maxParallel", "draining", "createdAt", "changedAt") values (?, ?, ?, ?, ?, ?, 1, 'offline', 0, 0, 0, 0, ?, ?)`,
         TENANT,
         agent.disk.agentId,
         name,
         agent.publicKey,
         more.orderNumber ?? 100,
         JSON.stringify(more.labels ?? {}),
+        this.clock.now(),
         this.clock.now(),
       ),
     );

@@ -9,8 +9,9 @@ import type { Random } from '../random.ts';
 import { KILL_GRACE_MS } from '../store/dispatch.ts';
 import type { Store } from '../store/store.ts';
 import type { Dispatcher } from './dispatch.ts';
-import { admit, type Greeting, greet, reject } from './handshake.ts';
+import { admit, type Greeting, greet, type Opened, reject } from './handshake.ts';
 import type { ServerKeys } from './permits.ts';
+import type { Replica } from './replica.ts';
 import { createReports, type ReportPorts } from './reports.ts';
 import type { Session, Sessions } from './sessions.ts';
 
@@ -76,9 +77,10 @@ export function createGateway(
     sessions: Sessions;
     dispatcher: Dispatcher;
     keys: ServerKeys;
+    replica: Pick<Replica, 'id'>;
   },
 ): Gateway {
-  const { store, clock, random, log, sessions, dispatcher, keys } = ports;
+  const { store, clock, random, log, sessions, dispatcher, keys, replica } = ports;
   const server = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -141,8 +143,10 @@ export function createGateway(
     async function handle(message: AgentMessage): Promise<void> {
       if (session?.ready) {
         if (message.type === 'status') await status(session, message);
-        else if (message.type === 'goodbye') await finish();
-        else await reports.report(session, message);
+        else if (message.type === 'goodbye') {
+          session.goodbye = true;
+          await finish();
+        } else await reports.report(session, message);
         return;
       }
       if (message.type === 'hello' && !greeting) {
@@ -153,7 +157,7 @@ export function createGateway(
         return;
       }
       if (message.type === 'resume' && greeting && !session) {
-        const answer = await admit({ store, random }, greeting, message);
+        const answer = await admit({ store, random }, replica.id, greeting, message);
         if ('rejected' in answer) {
           log.warn({ agent: greeting.agent.name, code: answer.rejected.code }, answer.rejected.message);
           if (answer.rejected.code === 'quarantined') {
@@ -165,14 +169,15 @@ export function createGateway(
         await begin(answer.opened, message);
         return;
       }
+      if (message.type === 'history' && onHistory) return onHistory(message);
       close(`unexpected ${message.type}`);
     }
 
     async function begin(
-      opened: { agent: { tenantId: string; id: string; name: string }; sessionEpoch: number; nonce: string },
+      opened: Opened,
       resume: Extract<AgentMessage, { type: 'resume' }>,
     ): Promise<void> {
-      const { agent, sessionEpoch, nonce } = opened;
+      const { agent, sessionEpoch, nonce, recovering } = opened;
       const begun = {
         tenantId: agent.tenantId,
         agentId: agent.id,
@@ -183,6 +188,7 @@ export function createGateway(
         blocked: null,
         ready: false,
         ended: false,
+        goodbye: false,
         lastStatus: { at: clock.now(), text: '' },
         send,
         close,
@@ -198,10 +204,21 @@ export function createGateway(
         name: agent.name,
         heartbeatMs: HEARTBEAT_MS,
         keys: keys.published,
-        recovering: false,
+        recovering,
       });
+      let told = !recovering;
+      if (recovering) {
+        onHistory = async ({ attempts, last }) => {
+          watch.cancel();
+          watch = clock.after(HANDSHAKE_MS, () => close('the history took too long'));
+          if (!(await reports.adopt(begun, attempts))) return close('the agent has another session by now');
+          if (last) told = true;
+        };
+      }
       onReady = async (shown) => {
         onReady = null;
+        onHistory = null;
+        if (!told) return close('the history is missing');
         if (
           !(await store.confirmSession({
             tenantId: agent.tenantId,
@@ -216,15 +233,27 @@ export function createGateway(
         if (begun.ended) return;
         await reports.reconcile(begun, resume.attempts, resume, resume.journalSeq);
         if (begun.ended) return;
+        if (recovering) {
+          await store.endHistory({ tenantId: agent.tenantId, agentId: agent.id, sessionEpoch });
+          ports.hints.give('recovery');
+        }
+        if (begun.ended) return;
+        // First here: whoever sees that it is online may count on it.
         begun.ready = true;
         watch.cancel();
         endHandshake();
         watchSilence();
+        if (!(await store.readySession(begun))) {
+          close('the agent has another session by now');
+          return;
+        }
         log.info({ agent: agent.name }, 'agent online');
+        ports.hints.give('events');
         dispatcher.agentsChanged(begun);
       };
     }
     let onReady: ((nonce: string) => Promise<void>) | null = null;
+    let onHistory: ((message: Extract<AgentMessage, { type: 'history' }>) => Promise<void>) | null = null;
 
     async function status(
       current: NonNullable<typeof session>,
@@ -320,10 +349,10 @@ export function createGateway(
   }
 
   /** What the agent has would wait for ever for a session whose end is not stored; to store it twice does no harm. */
-  async function storeEnd({ tenantId, agentId, sessionEpoch }: Session): Promise<boolean> {
+  async function storeEnd({ tenantId, agentId, sessionEpoch, goodbye }: Session): Promise<boolean> {
     for (;;) {
       try {
-        return await store.closeSession({ tenantId, agentId, sessionEpoch });
+        return await store.closeSession({ tenantId, agentId, sessionEpoch, goodbye });
       } catch (error) {
         if (stopping) throw error;
         log.error(

@@ -25,6 +25,8 @@ export interface Opened {
   agent: AgentRow;
   sessionEpoch: number;
   nonce: string;
+  /** It has to tell its history before anything else. */
+  recovering: boolean;
 }
 
 /**
@@ -59,6 +61,7 @@ export async function greet(
 /** Checks the agent's proof and begins its session in the store, or quarantines a copy. */
 export async function admit(
   ports: { store: Store; random: Random },
+  replicaId: string,
   greeting: Greeting,
   resume: Resume,
 ): Promise<{ opened: Opened } | { rejected: Rejection }> {
@@ -70,6 +73,7 @@ export async function admit(
   const answer = await ports.store.openSession({
     tenantId: agent.tenantId,
     agentId: agent.id,
+    replicaId,
     lastNonce: resume.lastNonce,
     newNonce: nonce,
     journalSeq: resume.journalSeq,
@@ -79,7 +83,8 @@ export async function admit(
     draining: resume.draining,
   });
   if ('rejected' in answer) return { rejected: reject(answer.rejected, answer.detail) };
-  return { opened: { agent, sessionEpoch: answer.sessionEpoch, nonce } };
+  const { sessionEpoch, recovering = false } = answer;
+  return { opened: { agent, sessionEpoch, nonce, recovering } };
 }
 
 export function reject(code: Rejection['code'], message: string): Rejection {

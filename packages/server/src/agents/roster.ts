@@ -38,7 +38,7 @@ export function createRoster(ports: { store: Store; clock: Clock; hints: Hints }
       if (now - readAt < REREAD_MS && now >= readAt) return;
       readAt = now;
       const next = new Map<string, TenantAgents>();
-      for (const agent of await store.readRoster({})) {
+      for (const agent of (await store.readRoster({})).agents) {
         let tenant = next.get(agent.tenantId);
         if (!tenant) {
           tenant = { agents: [], candidates: new Map() };

@@ -15,6 +15,8 @@ export interface Session {
   ready: boolean;
   /** It is over: nothing that is said in its name counts any more. */
   ended: boolean;
+  /** Its agent said that it leaves. */
+  goodbye: boolean;
   send(message: ServerMessage): void;
   close(reason: string): void;
 }

@@ -109,11 +109,12 @@ export function* setAgent(
   if (name !== agent.name && (yield* getAgent(transaction, { tenantId: input.tenantId, name })))
     return 'nameConflict';
   yield* change(
-    'update "agents" set "name" = ?, "orderNumber" = ?, "labelsJson" = ?, "enabled" = ? where "tenantId" = ? and "id" = ?',
+    'update "agents" set "name" = ?, "orderNumber" = ?, "labelsJson" = ?, "enabled" = ?, "changedAt" = ? where "tenantId" = ? and "id" = ?',
     name,
     input.orderNumber ?? agent.orderNumber,
     input.labelsJson ?? agent.labelsJson,
     input.enabled === undefined ? agent.enabled : input.enabled ? 1 : 0,
+    transaction.now,
     agent.tenantId,
     agent.id,
   );
@@ -151,8 +152,8 @@ export function* joinAgent(
   if (redeemed === 0) return 'tokenInvalid';
   yield* change(
     `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
-       "journalSeq", "maxParallel", "draining", "factsJson", "createdAt")
-     values (?, ?, ?, ?, ?, ?, 1, 'offline', 0, 0, 0, 0, ?, ?)`,
+       "journalSeq", "maxParallel", "draining", "factsJson", "createdAt", "changedAt")
+     values (?, ?, ?, ?, ?, ?, 1, 'offline', 0, 0, 0, 0, ?, ?, ?)`,
     tenantId,
     input.agentId,
     input.name,
@@ -160,6 +161,7 @@ export function* joinAgent(
     input.orderNumber,
     JSON.stringify({ ...input.labels, ...(JSON.parse(token.labelsJson) as Labels) }),
     JSON.stringify(input.facts),
+    transaction.now,
     transaction.now,
   );
   yield* recordAgentEvent(transaction, { tenantId, id: input.agentId }, 'joined');
@@ -178,7 +180,8 @@ export function* removeAgent(
   const agent = yield* lockAgent(transaction, input);
   if (!agent) return 'notFound';
   const open = yield* openRunsOfAgent(transaction, { tenantId: agent.tenantId, agentId: agent.id });
-  if (open.length > 0 && !input.gone) return 'active';
+  // What an agent has not told yet, it may be running.
+  if ((open.length > 0 || agent.awaited !== null) && !input.gone) return 'active';
   for (const run of open) {
     if (run.state === 'offered') {
       yield* withdrawOffer(transaction, run, false);
@@ -192,7 +195,9 @@ export function* removeAgent(
     );
   }
   yield* change(
-    `update "agents" set "removedAt" = ?, "state" = 'offline', "sessionEpoch" = "sessionEpoch" + 1 where "tenantId" = ? and "id" = ?`,
+    `update "agents" set "removedAt" = ?, "state" = 'offline', "sessionEpoch" = "sessionEpoch" + 1, "replicaId" = null,
+       "vanishedAt" = null, "changedAt" = ? where "tenantId" = ? and "id" = ?`,
+    transaction.now,
     transaction.now,
     agent.tenantId,
     agent.id,

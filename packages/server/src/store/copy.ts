@@ -9,6 +9,7 @@ const TABLES = [
   'tokens',
   'joinTokens',
   'agents',
+  'replicas',
   'jobs',
   'jobRevisions',
   'runs',
@@ -57,6 +58,8 @@ export async function copyToPostgres(
         yield* copyTable(source, table, onProgress);
         copied.push({ table, rows: yield* verify(source, table) });
       }
+      // Their sessions are over; whoever starts here first settles what they had open.
+      yield* change('update "replicas" set "lostAt" = "seenAt"');
       yield* continueEventIds(source);
       return copied;
     });

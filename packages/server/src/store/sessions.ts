@@ -3,7 +3,7 @@ import { attemptIdOf } from '../runs/ids.ts';
 import { loseRun, openRunsOfAgent, STARTING_LOST_MS, surelyEndedMs, withdrawOffer } from './dispatch.ts';
 import { recordAgentEvent } from './events.ts';
 import { change, type Operation, row, rows, type Transaction } from './operation.ts';
-import { RESTORED_NONCE } from './restored.ts';
+import { RESTORED_NONCE } from './recovery.ts';
 import type { AgentRow, RunRow } from './tables.ts';
 
 /** An agent by its id alone: the first step of the handshake, before it has proven anything. */
@@ -14,14 +14,45 @@ export function* readAgentById(
   return yield* row<AgentRow>('select * from "agents" where "id" = ?', input.agentId);
 }
 
-/** All agents that take part in selection, of every tenant. */
-export function* readRoster(_transaction: Transaction, _input: Record<never, never>): Operation<AgentRow[]> {
-  return yield* rows<AgentRow>('select * from "agents" where "removedAt" is null');
+/** What selection and the holder of a session must know of an agent. */
+export type RosterRow = Pick<
+  AgentRow,
+  | 'tenantId'
+  | 'id'
+  | 'name'
+  | 'orderNumber'
+  | 'labelsJson'
+  | 'enabled'
+  | 'state'
+  | 'sessionEpoch'
+  | 'replicaId'
+  | 'maxParallel'
+  | 'draining'
+  | 'blocked'
+  | 'vanishedAt'
+  | 'removedAt'
+>;
+
+const ROSTER = `select "tenantId", "id", "name", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch", "replicaId", "maxParallel",
+  "draining", "blocked", "vanishedAt", "removedAt" from "agents"`;
+
+/** All agents of every tenant that take part in selection; with `since`, those that have changed from then on, removed ones too. */
+export function* readRoster(
+  { now }: Transaction,
+  input: { since?: number },
+): Operation<{ now: number; agents: RosterRow[] }> {
+  const agents =
+    input.since === undefined
+      ? yield* rows<RosterRow>(`${ROSTER} where "removedAt" is null`)
+      : yield* rows<RosterRow>(`${ROSTER} where "changedAt" >= ?`, input.since);
+  return { now, agents };
 }
 
 export interface NewSession {
   tenantId: string;
   agentId: string;
+  /** The server that holds it. */
+  replicaId: string;
   lastNonce: string | null;
   newNonce: string;
   journalSeq: number;
@@ -33,12 +64,21 @@ export interface NewSession {
 
 /**
  * Begins a session of an agent that has proven its key, or quarantines it: a nonce that was not the last one given,
- * or a journal that is older than one seen before, means a copied or rolled back state folder.
+ * or a journal that is older than one seen before, means a copied or rolled back state folder. The agent is not online before it
+ * is reconciled (`readySession`). A session that it has elsewhere is over: its holder sees the higher epoch.
  */
 export function* openSession(
   transaction: Transaction,
   input: NewSession,
-): Operation<{ sessionEpoch: number } | { rejected: 'removed' | 'quarantined'; detail: string }> {
+): Operation<
+  { sessionEpoch: number; recovering?: boolean } | { rejected: 'removed' | 'quarantined' | 'draining'; detail: string }
+> {
+  // Held, so that nobody forgets the server before the session is seen.
+  const holder = yield* row(
+    `select "id" from "replicas" where "id" = ? and "lostAt" is null ${transaction.dialect.name === 'postgres' ? 'for key share' : ''}`,
+    input.replicaId,
+  );
+  if (!holder) return { rejected: 'draining', detail: 'this server was away too long and begins again' };
   const agent = yield* row<AgentRow>(
     `select * from "agents" where "tenantId" = ? and "id" = ? ${transaction.dialect.forUpdate}`,
     input.tenantId,
@@ -57,8 +97,10 @@ export function* openSession(
       : null;
   if (why !== null) {
     yield* change(
-      `update "agents" set "state" = 'quarantined', "detail" = ?, "sessionEpoch" = "sessionEpoch" + 1 where "tenantId" = ? and "id" = ?`,
+      `update "agents" set "state" = 'quarantined', "detail" = ?, "sessionEpoch" = "sessionEpoch" + 1, "replicaId" = null,
+         "vanishedAt" = null, "changedAt" = ? where "tenantId" = ? and "id" = ?`,
       why,
+      transaction.now,
       input.tenantId,
       input.agentId,
     );
@@ -69,10 +111,14 @@ export function* openSession(
   }
   const sessionEpoch = agent.sessionEpoch + 1;
   yield* change(
-    `update "agents" set "state" = 'online', "detail" = null, "sessionEpoch" = ?, "nonce" = ?, "pendingNonce" = ?, "journalSeq" = ?,
-       "bootId" = ?, "factsJson" = ?, "maxParallel" = ?, "draining" = ?, "blocked" = null, "connectedAt" = ?, "lastSeenAt" = ?
-     where "tenantId" = ? and "id" = ?`,
+    `update "agents" set "state" = 'offline', "detail" = null, "sessionEpoch" = ?, "replicaId" = ?, "vanishedAt" = ?, "changedAt" = ?,
+       "nonce" = ?, "pendingNonce" = ?, "journalSeq" = ?, "bootId" = ?, "factsJson" = ?, "maxParallel" = ?, "draining" = ?,
+       "blocked" = null, "connectedAt" = ?, "lastSeenAt" = ? where "tenantId" = ? and "id" = ?`,
     sessionEpoch,
+    input.replicaId,
+    // Its last session has just ended by this one.
+    agent.state === 'online' ? transaction.now : agent.vanishedAt,
+    transaction.now,
     input.lastNonce,
     input.newNonce,
     input.journalSeq,
@@ -85,8 +131,7 @@ export function* openSession(
     input.tenantId,
     input.agentId,
   );
-  yield* recordAgentEvent(transaction, agent, 'online');
-  return { sessionEpoch };
+  return { sessionEpoch, ...(agent.awaited !== null && { recovering: true }) };
 }
 
 /** The agent has the new nonce on disk: from now on only that one is right. */
@@ -119,7 +164,7 @@ export function* reconcileSession(
   input: { tenantId: string; agentId: string; sessionEpoch: number; attempts: JournalledAttempt[] },
 ): Operation<ResumeStep[]> {
   const live = yield* row(
-    `select "id" from "agents" where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "state" = 'online'
+    `select "id" from "agents" where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "replicaId" is not null
      ${transaction.dialect.forUpdate}`,
     input.tenantId,
     input.agentId,
@@ -178,13 +223,37 @@ function journalKey({ attemptId, epoch }: { attemptId: string; epoch: number }):
   return `${attemptId}/${epoch}`;
 }
 
-/** The session has ended. Offers go back at once; a permit that was out makes its run unknown soon; running jobs go on. */
-export function* closeSession(
+/** The agent is reconciled: from now on it is online and may get offers. @returns false when the session is over */
+export function* readySession(
   transaction: Transaction,
   input: { tenantId: string; agentId: string; sessionEpoch: number },
 ): Operation<boolean> {
+  const ready = yield* change(
+    `update "agents" set "state" = 'online', "vanishedAt" = null, "changedAt" = ?
+     where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "replicaId" is not null`,
+    transaction.now,
+    input.tenantId,
+    input.agentId,
+    input.sessionEpoch,
+  );
+  if (ready === 0) return false;
+  yield* recordAgentEvent(transaction, { tenantId: input.tenantId, id: input.agentId }, 'online');
+  return true;
+}
+
+/**
+ * The session has ended. Offers go back at once; a permit that was out makes its run unknown soon; running jobs go on.
+ * Without a goodbye the agent counts as present for a moment, since it is likely to be on its way to another server.
+ */
+export function* closeSession(
+  transaction: Transaction,
+  input: { tenantId: string; agentId: string; sessionEpoch: number; goodbye?: boolean },
+): Operation<boolean> {
   const closed = yield* change(
-    `update "agents" set "state" = 'offline', "lastSeenAt" = ? where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "state" = 'online'`,
+    `update "agents" set "state" = 'offline', "replicaId" = null, "vanishedAt" = ?, "changedAt" = ?, "lastSeenAt" = ?
+     where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "replicaId" is not null`,
+    input.goodbye ? null : transaction.now,
+    transaction.now,
     transaction.now,
     input.tenantId,
     input.agentId,
@@ -194,21 +263,6 @@ export function* closeSession(
   for (const run of yield* openRunsOfAgent(transaction, input)) yield* loseContact(transaction, run);
   yield* recordAgentEvent(transaction, { tenantId: input.tenantId, id: input.agentId }, 'offline');
   return true;
-}
-
-/** The server has just started: nobody is connected yet, whatever the rows say. @returns how many sessions it closed */
-export function* closeAllSessions(transaction: Transaction, _input: Record<never, never>): Operation<number> {
-  const agents = yield* rows<AgentRow>(
-    `select * from "agents" where "state" = 'online' order by "tenantId", "id"`,
-  );
-  for (const agent of agents) {
-    yield* closeSession(transaction, {
-      tenantId: agent.tenantId,
-      agentId: agent.id,
-      sessionEpoch: agent.sessionEpoch,
-    });
-  }
-  return agents.length;
 }
 
 function* loseContact(transaction: Transaction, run: RunRow): Operation<void> {
@@ -247,11 +301,17 @@ export function* storeAgentStatus(
   },
 ): Operation<void> {
   yield* change(
-    `update "agents" set "lastSeenAt" = ?, "maxParallel" = ?, "draining" = ?, "blocked" = ? where "tenantId" = ? and "id" = ? and "sessionEpoch" = ?`,
+    `update "agents" set "lastSeenAt" = ?, "maxParallel" = ?, "draining" = ?, "blocked" = ?,
+       "changedAt" = case when "maxParallel" = ? and "draining" = ? and coalesce("blocked", '') = ? then "changedAt" else ? end
+     where "tenantId" = ? and "id" = ? and "sessionEpoch" = ?`,
     transaction.now,
     input.maxParallel,
     input.draining ? 1 : 0,
     input.blocked,
+    input.maxParallel,
+    input.draining ? 1 : 0,
+    input.blocked ?? '',
+    transaction.now,
     input.tenantId,
     input.agentId,
     input.sessionEpoch,

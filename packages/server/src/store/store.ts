@@ -1,3 +1,5 @@
+import { parseAttemptId } from '../runs/ids.ts';
+import * as adoption from './adoption.ts';
 import * as agents from './agents.ts';
 import * as attempts from './attempts.ts';
 import * as dispatch from './dispatch.ts';
@@ -9,8 +11,9 @@ import * as joinTokens from './joinTokens.ts';
 import type { Operation, Transaction } from './operation.ts';
 import * as output from './output.ts';
 import * as planning from './planning.ts';
+import * as recovery from './recovery.ts';
+import * as replicas from './replicas.ts';
 import * as requests from './requests.ts';
-import * as restored from './restored.ts';
 import * as retention from './retention.ts';
 import * as runs from './runs.ts';
 import * as serverKeys from './serverKeys.ts';
@@ -23,7 +26,11 @@ const writes = {
   setUp: tenants.setUp,
   createTenant: tenants.createTenant,
   setTimezone: tenants.setTimezone,
-  markRestored: restored.markRestored,
+  beginRecovery: recovery.beginRecovery,
+  releaseRuns: recovery.releaseRuns,
+  settleRecovery: recovery.settleRecovery,
+  adoptAttempts: adoption.adoptAttempts,
+  endHistory: adoption.endHistory,
   saveJobs: jobs.saveJobs,
   pauseJob: jobs.pauseJob,
   resumeJob: jobs.resumeJob,
@@ -56,7 +63,13 @@ const writes = {
   confirmSession: sessions.confirmSession,
   reconcileSession: sessions.reconcileSession,
   closeSession: sessions.closeSession,
-  closeAllSessions: sessions.closeAllSessions,
+  readySession: sessions.readySession,
+  registerReplica: replicas.registerReplica,
+  touchReplica: replicas.touchReplica,
+  leaveReplica: replicas.leaveReplica,
+  endReplica: replicas.endReplica,
+  loseReplica: replicas.loseReplica,
+  closeLostSessions: replicas.closeLostSessions,
   storeAgentStatus: sessions.storeAgentStatus,
   deleteOldRuns: retention.deleteOldRuns,
   deleteOldOutput: retention.deleteOldOutput,
@@ -100,6 +113,10 @@ const reads = {
   readTriggerableJob: requests.readTriggerableJob,
   readAgentById: sessions.readAgentById,
   readRoster: sessions.readRoster,
+  listReplicas: replicas.listReplicas,
+  readRecovery: recovery.readRecovery,
+  readHeldRuns: recovery.readHeldRuns,
+  countHeldRuns: recovery.countHeldRuns,
 
   readEvents: events.readEvents,
   firstEventId: events.firstEventId,
@@ -118,7 +135,7 @@ type Bound<Operations> = {
 /** The store: a list of named atomic operations, plain data in and out. A write's promise resolves after its commit. */
 export type Store = Bound<typeof writes> &
   Bound<typeof reads> &
-  Pick<Driver, 'backup' | 'close' | 'onCommit'>;
+  Pick<Driver, 'backup' | 'close' | 'onCommit' | 'onRecovery'>;
 
 type AnyOperation = (transaction: Transaction, input: never) => Operation<unknown>;
 
@@ -128,11 +145,16 @@ export function createStore(driver: Driver): Store {
     backup: (file: string) => driver.backup(file),
     close: () => driver.close(),
     onCommit: (listener: (durationMs: number) => void) => driver.onCommit(listener),
+    onRecovery: (listener: () => void) => driver.onRecovery(listener),
   };
   for (const [name, operation] of Object.entries(writes as Record<string, AnyOperation>)) {
-    // What one agent reports takes effect in the order in which it came.
-    store[name] = (input: { agentId?: string }) =>
-      driver.write((transaction) => operation(transaction, input as never), input.agentId);
+    // What one agent reports of a run takes effect in the order in which it came.
+    store[name] = (input: { agentId?: string; attemptId?: string }) =>
+      driver.write(
+        (transaction) => operation(transaction, input as never),
+        input.agentId,
+        input.attemptId === undefined ? undefined : parseAttemptId(input.attemptId)?.runId,
+      );
   }
   for (const [name, operation] of Object.entries(reads as Record<string, AnyOperation>)) {
     store[name] = (input: never) => driver.read((transaction) => operation(transaction, input));

@@ -1,4 +1,4 @@
-import type { AttemptOutcome, ReasonCode, Role, RunKind, RunState } from '@rota/contract';
+import type { AttemptOutcome, EventType, ReasonCode, Role, RunKind, RunState } from '@rota/contract';
 
 /**
  * The tables, as both databases have them. Instants are epoch ms; booleans are 0 and 1; `…Json` holds JSON text.
@@ -17,6 +17,9 @@ export interface Tables {
   gaps: GapRow;
   idempotencyKeys: IdempotencyKeyRow;
   agents: AgentRow;
+  replicas: ReplicaRow;
+  databaseIdentity: DatabaseIdentityRow;
+  recoveries: RecoveryRow;
   events: EventRow;
 }
 
@@ -241,6 +244,52 @@ export interface AgentRow {
   lastSeenAt: number | null;
   createdAt: number;
   removedAt: number | null;
+  /** The server that holds its session; it may get offers only once it is `online`. */
+  replicaId: string | null;
+  /** When its session ended without a goodbye: for a moment it counts as present. */
+  vanishedAt: number | null;
+  /**
+   * The database went on from an older state, and the agent has not told yet what it did: whether it was connected then, or
+   * known to be away. Null: it has told.
+   */
+  awaited: 'online' | 'offline' | null;
+  /** When something changed last that selection or the holder of its session must see. */
+  changedAt: number;
+}
+
+/** A server process on this database. It belongs to no tenant. */
+export interface ReplicaRow {
+  /** Of this start of the process. */
+  id: string;
+  /** host:pid, for people. */
+  name: string;
+  startedAt: number;
+  seenAt: number;
+  /** It wants its agents to go elsewhere. */
+  leavingAt: number | null;
+  /** Others have not heard of it for too long: its sessions are over, whatever it says. */
+  lostAt: number | null;
+}
+
+/** Which database wrote the data: one row. */
+export interface DatabaseIdentityRow {
+  id: number;
+  systemId: string;
+  /** Grows whenever a standby takes over. */
+  timeline: number;
+  since: number;
+}
+
+/** The database went on from an older state than it had been in. */
+export interface RecoveryRow {
+  id: number;
+  cause: 'failover' | 'restore';
+  detectedAt: number;
+  /** Instants up to here may have been started unheard. */
+  windowTo: number;
+  /** Until then later instants wait, too, for agents that were connected. */
+  holdUntil: number;
+  settledAt: number | null;
 }
 
 /** What changed, for watchers; rows live for an hour. */
@@ -248,7 +297,7 @@ export interface EventRow {
   /** Assigned by the database. */
   id: number;
   tenantId: string;
-  type: 'run' | 'job' | 'agent';
+  type: EventType;
   subjectId: string;
   jobId: string | null;
   at: number;

@@ -86,9 +86,17 @@ export function* up({ dialect }: Transaction): Operation<void> {
   yield* table(
     'agents',
     `tenantId id name publicKey orderNumber:int labelsJson enabled:int state detail? sessionEpoch:int bootId? journalSeq:int nonce?
-     pendingNonce? maxParallel:int draining:int blocked? factsJson? connectedAt?:int lastSeenAt?:int createdAt:int removedAt?:int`,
+     pendingNonce? maxParallel:int draining:int blocked? factsJson? connectedAt?:int lastSeenAt?:int createdAt:int removedAt?:int
+     replicaId? vanishedAt?:int awaited? changedAt:int`,
     { primary: ['tenantId', 'id'] },
   );
+  yield* table('replicas', 'id name startedAt:int seenAt:int leavingAt?:int lostAt?:int', {
+    primary: ['id'],
+  });
+  yield* table('databaseIdentity', 'id:int systemId timeline:int since:int', { primary: ['id'] });
+  yield* table('recoveries', 'id:int cause detectedAt:int windowTo:int holdUntil:int settledAt?:int', {
+    primary: ['id'],
+  });
   // Transactions commit in another order than they take ids in: readers go by the transaction (see `readEvents`).
   yield* change(
     `create table "events" (
@@ -106,6 +114,8 @@ export function* up({ dialect }: Transaction): Operation<void> {
     `create index "runsWaiting" on "runs" ("tenantId", "reason", "dueAt") where "state" = 'queued'`,
     `create index "runsOpen" on "runs" ("tenantId", "jobId", "state") where "endedAt" is null`,
     'create unique index "runsSlot" on "runs" ("tenantId", "jobId") where "slot" = 1',
+    `create index "runsHeld" on "runs" ("tenantId", "id") where "reason" = 'recovering' and "wakeAt" is null and "endedAt" is null`,
+    'create index "runsCancelling" on "runs" ("cancelRequestedAt") where "cancelRequestedAt" is not null and "endedAt" is null',
     `create index "runsOfAgent" on "runs" ("tenantId", "agentId") where "endedAt" is null and "agentId" is not null`,
     'create index "runsOfJob" on "runs" ("tenantId", "jobId", "dueAt", "id")',
     'create index "runsByDue" on "runs" ("tenantId", "dueAt", "id")',
@@ -118,6 +128,9 @@ export function* up({ dialect }: Transaction): Operation<void> {
     // The handshake knows an agent by its id alone.
     'create unique index "agentsId" on "agents" ("id")',
     'create unique index "agentsName" on "agents" ("tenantId", "name") where "removedAt" is null',
+    'create index "agentsAwaited" on "agents" ("tenantId") where "awaited" is not null and "removedAt" is null',
+    'create index "agentsChanged" on "agents" ("changedAt")',
+    'create index "agentsOfReplica" on "agents" ("replicaId") where "replicaId" is not null',
     'create index "eventsAt" on "events" ("at")',
     ...(postgres ? ['create index "eventsInOrder" on "events" ("txid", "id")'] : []),
   ]) {

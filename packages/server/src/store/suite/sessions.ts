@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { JournalledAttempt } from '@rota/contract';
-import type { AgentRow } from '../tables.ts';
 import { MINUTE, type Open, SECOND, World } from './world.ts';
 
 /** Who may speak for an agent, and what its journal settles. */
@@ -126,17 +125,6 @@ export function sessionsSuite(open: Open): void {
       );
       await world.expect(id, 'queued');
       assert.equal((await agent(world)).state, 'offline');
-    });
-
-    it('comes to all when the server starts', async () => {
-      const world = await worldWithJob();
-      await world.job('b');
-      const running = await world.inState('running', 'a', 'one');
-      const offered = await world.inState('offered', 'b', 'two');
-      assert.equal(await world.store.closeAllSessions({}), 2);
-      await world.expect(running, 'running', { contactLostAt: world.now });
-      await world.expect(offered, 'queued');
-      assert.equal(await world.store.closeAllSessions({}), 0);
     });
 
     it('does not let a nonce be confirmed that is not of the session', async () => {
@@ -309,7 +297,7 @@ export function sessionsSuite(open: Open): void {
       await world.expect(offered, 'queued');
       assert.equal(await remove(true), 'notFound');
       assert.deepEqual(
-        (await world.store.readRoster({})).map((each: AgentRow) => each.id),
+        (await world.store.readRoster({})).agents.map((each) => each.id),
         ['two'],
       );
       const next = await world.queued('a');

@@ -123,25 +123,47 @@ export class World {
   async agent(id: string): Promise<string> {
     await this.change(
       `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
-         "journalSeq", "maxParallel", "draining", "createdAt") values (?, ?, ?, '', 100, '{}', 1, 'offline', 0, 0, 0, 0, ?)`,
+         "journalSeq", "maxParallel", "draining", "createdAt", "changedAt")
+         values (?, ?, ?, '', 100, '{}', 1, 'offline', 0, 0, 0, 0, ?, ?)`,
       this.tenantId,
       id,
       id,
+      this.now,
       this.now,
     );
     return id;
   }
 
-  /** Opens and confirms a session. */
+  /** A server process that lives. */
+  async replica(id: string): Promise<void> {
+    await this.change(
+      'insert into "replicas" ("id", "name", "startedAt", "seenAt") values (?, ?, ?, ?) on conflict ("id") do nothing',
+      id,
+      id,
+      this.now,
+      this.now,
+    );
+  }
+
+  /** Opens a session, and confirms it and is ready. */
   async connect(
     agentId: string,
-    shown: { lastNonce?: string | null; journalSeq?: number; newNonce?: string; confirm?: boolean } = {},
+    shown: {
+      lastNonce?: string | null;
+      journalSeq?: number;
+      newNonce?: string;
+      confirm?: boolean;
+      replicaId?: string;
+    } = {},
   ) {
     const { lastNonce = null, journalSeq = 0, newNonce = `${agentId}-nonce`, confirm = true } = shown;
+    const { replicaId = 'server' } = shown;
     const { tenantId } = this;
+    await this.replica(replicaId);
     const answer = await this.store.openSession({
       tenantId,
       agentId,
+      replicaId,
       lastNonce,
       newNonce,
       journalSeq,
@@ -153,6 +175,7 @@ export class World {
     if ('sessionEpoch' in answer && confirm) {
       const { sessionEpoch } = answer;
       assert(await this.store.confirmSession({ tenantId, agentId, sessionEpoch, nonce: newNonce }));
+      assert(await this.store.readySession({ tenantId, agentId, sessionEpoch }));
     }
     return answer;
   }
@@ -191,6 +214,7 @@ export class World {
           tenantId: this.tenantId,
           jobId,
           revision: job.revision,
+          recoveryId: 0,
           expectedThrough: job.plannedThrough,
           plannedThrough: Math.max(through, job.plannedThrough + 1),
           nextAt: this.now,
