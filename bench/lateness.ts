@@ -1,6 +1,6 @@
 // How late runs start when 50 are due each second: node bench/lateness.ts
 import path from 'node:path';
-import { loggingCommand, readLog } from '../test/support/history.ts';
+import { loggingCommand, readLog } from '../test/history/jobLog.ts';
 import { percentile, shown, table } from './figures.ts';
 import { applyJobs, type RunTimes, readRuns, withInstallation } from './installed.ts';
 import { bareStarts, describeFdatasyncs, describeStarts, fdatasyncs } from './limits.ts';
@@ -32,7 +32,9 @@ async function eachSecond(title: string, jitter: string | null): Promise<Measure
       Array.from({ length: JOBS }, (_, index) => ({
         name: `second-${String(index).padStart(2, '0')}`,
         schedule: schedule as never,
-        command: index % (JOBS / SAMPLED) === 0 ? loggingCommand(log) : ['/bin/true'],
+        ...(index % (JOBS / SAMPLED) === 0
+          ? { command: loggingCommand(log), shell: 'bash' as const }
+          : { command: ['/bin/true'] }),
       })),
     );
     const from = Date.now() + WARM_UP_MS;
@@ -46,7 +48,10 @@ async function eachSecond(title: string, jitter: string | null): Promise<Measure
       title,
       runs: all.filter((run) => run.startedAt !== null),
       skipped: all.filter((run) => run.startedAt === null).length,
-      own: readLog(log).flatMap(({ runId, at }) => (due.has(runId) ? [at - (due.get(runId) as number)] : [])),
+      own: readLog(log).flatMap((entry) => {
+        const dueAt = entry.kind === 'start' ? due.get(entry.runId) : undefined;
+        return dueAt === undefined ? [] : [entry.at - dueAt];
+      }),
     };
   });
 }
@@ -97,8 +102,8 @@ export async function measure(): Promise<string> {
   const bareMs = 1_000 / starts.node.median;
   return [
     `${JOBS} jobs with \`* * * * * *\` on one agent for ${MEASURED_MS / 1_000} s after ${WARM_UP_MS / 1_000} s for warming up. Lateness is what a run shows (\`lateness\` in the API),`,
-    `by the server's clock when the start was committed; ${SAMPLED} of the jobs also write \`date\` of their own, which includes`,
-    'the start of a shell and of `date`. One start takes at least five commits one after the other: queued, offered,',
+    `by the server's clock when the start was committed; ${SAMPLED} of the jobs also write the time by bash's clock, which includes`,
+    'the start of that shell. One start takes at least five commits one after the other: queued, offered,',
     'accepted (agent), permit, started (agent). A run that did not start found the one before it still running: with jitter',
     'two runs of one job can be due within milliseconds.',
     '',
