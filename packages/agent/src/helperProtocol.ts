@@ -1,4 +1,5 @@
 import type { Permit } from '@rota/contract';
+import type { GuardRules } from './executors/httpGuard.ts';
 
 /**
  * What session and helper say to each other: JSON lines on a unix socket in the state folder.
@@ -19,7 +20,22 @@ export interface Task {
   output: { headBytes: number; tailBytes: number; chunkBytes: number };
 }
 
+/** What the agent's owner says of all requests. It may change while the helper lives. */
+export interface HttpSettings extends GuardRules {
+  /** Proxies of the agent's environment, null for none; `exempt` is the text of NO_PROXY. */
+  proxies: { http: string | null; https: string | null; exempt: string };
+}
+
+export const NO_HTTP_SETTINGS: HttpSettings = {
+  allow: [],
+  deny: [],
+  strict: false,
+  proxies: { http: null, https: null, exempt: '' },
+};
+
 export type ToHelper =
+  /** Comes first, and holds for what starts from now on. */
+  | { type: 'settings'; http: HttpSettings }
   | { type: 'start'; task: Task }
   /** Look after an attempt whose helper has died: wait for what is left of it, then write its end. */
   | { type: 'adopt'; attemptId: string }

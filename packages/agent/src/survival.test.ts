@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import type { Step } from '@rota/contract';
+import { defineHttp, type Step } from '@rota/contract';
 import {
   agents,
   folder,
@@ -128,17 +128,9 @@ test('a request is made, and one whose helper dies was interrupted', async () =>
   await new Promise<void>((resolve) => target.listen(0, '127.0.0.1', resolve));
   try {
     await start();
-    const step = (path: string): Step => ({
-      kind: 'http',
-      method: 'GET',
-      url: `http://127.0.0.1:${(target.address() as AddressInfo).port}${path}`,
-      headers: {},
-      query: {},
-      body: { type: 'none' },
-      timeoutMs: 60_000,
-      redirects: 0,
-      expectStatus: ['2xx'],
-    });
+    const { port } = target.address() as AddressInfo;
+    const step = (path: string): Step =>
+      defineHttp({ url: `http://127.0.0.1:${port}${path}`, timeout: '60s', redirects: 0 });
     const id = await server.run(step('/'));
     const end = await server.ended(id);
     assert.deepEqual([end.outcome, end.http?.status, server.of(id).output], ['succeeded', 200, 'hello']);

@@ -1,4 +1,5 @@
 import { parseDuration, parseSchedule, ScheduleError } from '@rota/schedule';
+import { defineHttp, httpFaults } from './defineHttp.ts';
 import { type Fault, faultsOf, shown } from './faults.ts';
 import {
   Document,
@@ -15,9 +16,6 @@ import { LIMITS } from './names.ts';
 export const JOB_DEFAULTS = {
   staggerMs: 10_000,
   startDeadlineMs: 86_400_000,
-  httpTimeoutMs: 30_000,
-  redirects: 5,
-  expectStatus: ['2xx'],
   killGraceMs: 10_000,
 } as const;
 
@@ -142,25 +140,7 @@ function defineStep(document: JobDocument): Step {
       stdin: document.stdin ?? '',
     };
   }
-  const status = http.expect?.status;
-  return {
-    kind: 'http',
-    method: http.method ?? (http.json !== undefined || http.form || http.body !== undefined ? 'POST' : 'GET'),
-    url: http.url,
-    headers: http.headers ?? {},
-    query: asText(http.query ?? {}),
-    body:
-      http.json !== undefined
-        ? { type: 'json', json: http.json }
-        : http.form
-          ? { type: 'form', form: asText(http.form) }
-          : http.body !== undefined
-            ? { type: 'raw', text: http.body }
-            : { type: 'none' },
-    timeoutMs: ms(http.timeout, JOB_DEFAULTS.httpTimeoutMs),
-    redirects: http.redirects ?? JOB_DEFAULTS.redirects,
-    expectStatus: status === undefined ? [...JOB_DEFAULTS.expectStatus] : [status].flat().map(String),
-  };
+  return defineHttp(http);
 }
 
 type ScheduleValue =
@@ -246,14 +226,13 @@ function meaningFaults(document: JobDocument, timezone: string, base: string, sh
   if (Array.isArray(own.command) && own.shell !== undefined)
     add('shell', 'value', 'a command that is a list runs without a shell');
   if (http) {
-    duration('http.timeout', http.timeout, 100, 'at least 100ms');
-    const bodies = ['json', 'form', 'body'].filter((field) => http[field] !== undefined);
-    if (bodies.length > 1)
-      add(`http.${bodies[1]}`, 'value', `a request has one body, but ${bodies.join(' and ')} are set`);
-    if (typeof http.url === 'string' && !broken('http.url')) {
-      const fault = urlFault(http.url);
-      if (fault) add('http.url', 'value', fault);
-    }
+    for (const field of ['timeout', 'connectTimeout', 'firstByteTimeout'])
+      duration(`http.${field}`, http[field], 100, 'at least 100ms');
+    httpFaults(
+      http,
+      (path) => !broken(`http.${path}`),
+      (path, code, message) => add(`http.${path}`, code, message),
+    );
   }
   for (const { value, path } of scheduleList(document)) {
     if (broken(path) || (typeof value !== 'string' && !isObject(value))) continue;
@@ -298,16 +277,6 @@ function durationFault(text: string, min: number, rule: string): string | null {
   }
 }
 
-function urlFault(text: string): string | null {
-  const url = URL.parse(text);
-  if (url === null) return `${shown(text)} is not a URL`;
-  if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    return `${shown(text)}: only http:// and https:// are allowed`;
-  if (url.username !== '' || url.password !== '')
-    return 'a user name or password in the URL is not allowed; use the `Authorization` header';
-  return null;
-}
-
 /** Fields and values that the design has but this version does not. */
 function laterFaults(input: unknown, base: string): Fault[] {
   if (!isObject(input)) return [];
@@ -329,10 +298,6 @@ function laterFaults(input: unknown, base: string): Fault[] {
     }
   }
   return faults;
-}
-
-function asText(record: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, String(value)]));
 }
 
 function ms(text: string | undefined, fallback: number): number {

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { HttpField, type HttpStep } from './http.ts';
 import { AGENT_NAME, ENV_NAME, JOB_NAME, LABEL_KEY, LABEL_VALUE, LIMITS } from './names.ts';
 
 /** The schema of a job as people write it. Durations are text here and milliseconds in `JobDefinition`. */
@@ -111,59 +112,6 @@ export const commandFields = {
   stdin: Type.Optional(Type.String({ maxLength: LIMITS.stdinLength })),
 };
 
-export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
-const Scalar = Type.Union([Type.String({ maxLength: LIMITS.headerLength }), Type.Number(), Type.Boolean()]);
-const StatusText = Type.String({
-  pattern: '^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$',
-  description: 'must be 200, 2xx or 200-204',
-});
-
-export const HttpField = Type.Object(
-  {
-    method: Type.Optional(Type.Enum([...HTTP_METHODS])),
-    url: Type.String({ minLength: 1, maxLength: LIMITS.urlLength }),
-    headers: Type.Optional(
-      Type.Record(
-        Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}$" }),
-        Type.String({
-          maxLength: LIMITS.headerLength,
-          pattern: '^[^\\r\\n\\u0000]*$',
-          description: 'must be one line',
-        }),
-        { additionalProperties: false, maxProperties: LIMITS.headers },
-      ),
-    ),
-    query: Type.Optional(
-      Type.Record(Type.String({ minLength: 1, maxLength: 200 }), Scalar, { maxProperties: LIMITS.headers }),
-    ),
-    json: Type.Optional(Type.Unknown()),
-    form: Type.Optional(
-      Type.Record(Type.String({ minLength: 1, maxLength: 200 }), Scalar, { maxProperties: LIMITS.headers }),
-    ),
-    body: Type.Optional(Type.String({ maxLength: LIMITS.httpBodyLength })),
-    timeout: Type.Optional(DurationText),
-    redirects: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
-    expect: Type.Optional(
-      Type.Object(
-        {
-          status: Type.Optional(
-            Type.Union([
-              Type.Integer({ minimum: 100, maximum: 599 }),
-              StatusText,
-              Type.Array(Type.Union([Type.Integer({ minimum: 100, maximum: 599 }), StatusText]), {
-                minItems: 1,
-                maxItems: 50,
-              }),
-            ]),
-          ),
-        },
-        strict,
-      ),
-    ),
-  },
-  strict,
-);
-
 /** A job as it stands in a document, in the API and in an export. */
 export const JobDocument = Type.Object(
   {
@@ -243,23 +191,6 @@ export interface CommandStep {
   cwd: string | null;
   umask: string | null;
   stdin: string;
-}
-
-export interface HttpStep {
-  kind: 'http';
-  method: (typeof HTTP_METHODS)[number];
-  url: string;
-  headers: Record<string, string>;
-  query: Record<string, string>;
-  body:
-    | { type: 'none' }
-    | { type: 'json'; json: unknown }
-    | { type: 'form'; form: Record<string, string> }
-    | { type: 'raw'; text: string };
-  timeoutMs: number;
-  redirects: number;
-  /** Each entry is `200`, `2xx` or `200-204`. */
-  expectStatus: string[];
 }
 
 /** One action. An unhandled kind does not compile: switch on `kind` and end with `satisfies never`. */

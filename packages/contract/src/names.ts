@@ -42,6 +42,13 @@ export const LIMITS = {
   headers: 100,
   headerLength: 8_192,
   httpBodyLength: 128 * 1024,
+  /** What may be kept of an answer's body. */
+  httpSampleBytes: 1024 * 1024,
+  /** A certificate or key. */
+  pemLength: 64 * 1024,
+  /** A pattern, or a path into JSON; and how many of them one expectation has. */
+  patternLength: 500,
+  patterns: 20,
   /** Shortest and longest time of any duration field. */
   durationMaxMs: 365 * 86_400_000,
   /** Entries of one page of a list. */

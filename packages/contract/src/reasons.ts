@@ -21,6 +21,12 @@ export const REASONS = {
     sentence: 'Every matching agent declined the run.',
     remedy: "See the agent's status for its reason (`rota agent show {agent}`).",
   },
+  recovering: {
+    sentence:
+      'The database went on from an older state; an agent that can have run this has not told yet what it did.',
+    remedy:
+      'Bring the agents back that `rota status` names, or, when one is gone for good, `rota agent remove NAME --gone`.',
+  },
   jobUnreadable: {
     sentence: 'The stored job cannot be read by this version of Rota.',
     remedy: 'Save the job again: `rota job edit {job}`. The log says what is wrong with it.',
@@ -50,6 +56,10 @@ export const REASONS = {
   startDeadline: {
     sentence: 'It could not start before its start deadline.',
     remedy: 'See why it waited; raise `startDeadline` when a later start is still of use.',
+  },
+  restored: {
+    sentence: 'The database was put back from a backup; whether it had run by then nobody remembers.',
+    remedy: 'Look on the machine whether it ran; run the job by hand if not.',
   },
   // cancelled
   cancelledByUser: {
@@ -110,6 +120,26 @@ export const REASONS = {
   httpTimeout: {
     sentence: 'The request took longer than its timeout.',
     remedy: 'Raise `timeout`, or look into the service.',
+  },
+  httpConnectTimeout: {
+    sentence: 'No connection stood within its time.',
+    remedy: 'Check the address, the network between and firewalls on the way; or raise `connectTimeout`.',
+  },
+  httpFirstByteTimeout: {
+    sentence: 'The connection stood, but no answer began within its time.',
+    remedy: 'Look into the service, or raise `firstByteTimeout`.',
+  },
+  httpProxy: {
+    sentence: 'The proxy did not let the request through.',
+    remedy: 'Check the address of the proxy, its user name and password, and what it allows.',
+  },
+  httpBlocked: {
+    sentence: "The agent's guard forbids the address of the request, or of a redirect.",
+    remedy: 'Where it is meant to be reached: `rota agent start --http-allow ADDRESS` on that machine.',
+  },
+  httpAnswer: {
+    sentence: "The answer's content was not what the job expects.",
+    remedy: 'See the sample of the answer, and `expect` of the job.',
   },
   httpReset: {
     sentence: 'The connection was cut before the answer was complete.',

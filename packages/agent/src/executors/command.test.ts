@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { lookup } from 'node:dns';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { after, before, test } from 'node:test';
@@ -7,10 +8,11 @@ import { systemClock } from '../clock.ts';
 import { command } from '../fakeServer.testing.ts';
 import { createPipes, type Pipes } from '../helper/pipes.ts';
 import { createUsageMeter } from '../helper/usage.ts';
-import type { Task } from '../helperProtocol.ts';
+import { NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
 import { endTree, isAlive } from '../processTree.ts';
 import { executeCommand } from './command.ts';
 import type { Ending, Execution } from './execution.ts';
+import { createCookies } from './httpCookies.ts';
 
 let folder: string;
 let pipes: Pipes;
@@ -54,6 +56,7 @@ async function begin(step: CommandStep): Promise<Begun> {
     usage,
     pipes,
     folder,
+    http: { settings: NO_HTTP_SETTINGS, lookup, cookies: createCookies() },
     output(stream, data) {
       output[stream] += data.toString('latin1');
       look();

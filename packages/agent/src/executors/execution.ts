@@ -1,9 +1,11 @@
+import type { LookupFunction } from 'node:net';
 import type { AttemptEnd, AttemptOutcome, ReasonCode, Step } from '@rota/contract';
 import type { Pipes } from '../helper/pipes.ts';
 import type { UsageMeter } from '../helper/usage.ts';
-import type { Task } from '../helperProtocol.ts';
+import type { HttpSettings, Task } from '../helperProtocol.ts';
 import type { Clock } from '../ports.ts';
 import type { Root } from '../processTree.ts';
+import type { Cookies } from './httpCookies.ts';
 
 /** What an executor knows of how its step ended. */
 export interface Ending {
@@ -27,12 +29,21 @@ export interface Execution {
   end(graceMs: number): void;
 }
 
+export interface HttpPorts {
+  settings: HttpSettings;
+  /** Asks for the addresses of a name. */
+  lookup: LookupFunction;
+  /** Those of the attempt, for all its steps. */
+  cookies: Cookies;
+}
+
 export interface ExecutorPorts {
   clock: Clock;
   usage: UsageMeter;
   pipes: Pipes;
   /** For files that live as long as the start. */
   folder: string;
+  http: HttpPorts;
   output(stream: 'stdout' | 'stderr', data: Buffer): void;
 }
 

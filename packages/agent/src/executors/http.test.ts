@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { lookup } from 'node:dns';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createSocketServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
-import type { HttpStep } from '@rota/contract';
+import { defineHttp, type HttpStep } from '@rota/contract';
+import { generate } from 'selfsigned';
 import { systemClock } from '../clock.ts';
-import type { Task } from '../helperProtocol.ts';
+import { NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
 import type { Ending, ExecutorPorts } from './execution.ts';
-import { executeHttp, firstRequest, isExpected, reasonOf } from './http.ts';
+import { executeHttp } from './http.ts';
+import { createCookies } from './httpCookies.ts';
+import { isExpected } from './httpExpect.ts';
+import { reasonOf } from './httpFault.ts';
+import { firstRequest, openBody } from './httpRequest.ts';
 
 const servers: { closeAllConnections?(): void; close(): void }[] = [];
 after(() => {
@@ -30,18 +33,7 @@ const serve = async (answer: (request: IncomingMessage, response: ServerResponse
   `http://${await listen(createServer(answer))}`;
 
 function step(url: string, changes: Partial<HttpStep> = {}): HttpStep {
-  return {
-    kind: 'http',
-    method: 'GET',
-    url,
-    headers: {},
-    query: {},
-    body: { type: 'none' },
-    timeoutMs: 10_000,
-    redirects: 5,
-    expectStatus: ['2xx'],
-    ...changes,
-  };
+  return { ...defineHttp({ url, timeout: '10s' }), ...changes };
 }
 
 async function run(
@@ -52,6 +44,7 @@ async function run(
   let output = '';
   const ports = {
     clock: systemClock,
+    http: { settings: NO_HTTP_SETTINGS, lookup, cookies: createCookies() },
     output: (_stream: string, data: Buffer) => {
       output += data.toString();
     },
@@ -94,10 +87,14 @@ test('a request carries method, query, headers, body, its key and who it is', as
   assert.equal(ending.http?.headers['set-cookie'], undefined);
 });
 
-test('forms and plain text have their types, and headers of the step win', () => {
+test('forms and plain text have their types, and headers of the step win', async () => {
   const task = { attemptId: 'a' };
-  const form = firstRequest(task, step('http://x/', { body: { type: 'form', form: { a: '1 2' } } }));
-  assert.deepEqual([form.headers['content-type'], form.body], ['application/x-www-form-urlencoded', 'a=1+2']);
+  const body = { type: 'form', form: { a: '1 2' } } as const;
+  const form = firstRequest(task, step('http://x/', { body }));
+  assert.deepEqual(
+    [form.headers['content-type'], await openBody(body)],
+    ['application/x-www-form-urlencoded', 'a=1+2'],
+  );
   const raw = firstRequest(
     task,
     step('http://x/', {
@@ -207,18 +204,8 @@ test('a connection that is cut before or in the answer is httpReset', async () =
 });
 
 test('a certificate that nobody trusts, and a server that speaks no TLS, are httpTls', async () => {
-  const folder = mkdtempSync(`${tmpdir()}/rota-tls-`);
-  const files = ['-keyout', `${folder}/key`, '-out', `${folder}/cert`];
-  execFileSync(
-    'openssl',
-    ['req', '-x509', '-newkey', 'ed25519', '-nodes', '-days', '1', '-subj', '/CN=x', ...files],
-    { stdio: 'ignore' },
-  );
-  const server = createTlsServer({
-    key: readFileSync(`${folder}/key`),
-    cert: readFileSync(`${folder}/cert`),
-  });
-  rmSync(folder, { recursive: true });
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }]);
+  const server = createTlsServer({ cert, key });
   assert.equal((await run(`https://${await listen(server)}/`)).reason, 'httpTls');
   const plain = await serve((_request, response) => response.end());
   assert.equal((await run(plain.replace('http', 'https'))).reason, 'httpTls');

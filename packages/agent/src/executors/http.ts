@@ -1,240 +1,161 @@
-import type { HttpResult, HttpStep, ReasonCode } from '@rota/contract';
-import type { Dispatcher } from 'undici';
-import type { Task } from '../helperProtocol.ts';
-import { VERSION } from '../version.ts';
+import type { HttpResult, HttpStep } from '@rota/contract';
+import type { Clock, Timer } from '../ports.ts';
 import { type Ending, type Execution, type ExecutorPorts, NO_ENDING, type Prepare } from './execution.ts';
+import { readAnswer, sampleHeaders } from './httpAnswer.ts';
+import type { Connections } from './httpConnection.ts';
+import type { Cookies } from './httpCookies.ts';
+import { contentFault, isExpected } from './httpExpect.ts';
+import { failedBy, HttpFault } from './httpFault.ts';
+import { createGuard } from './httpGuard.ts';
+import { firstRequest, type HttpRequest, openBody, redirected, URL_LENGTH } from './httpRequest.ts';
 
-/** What is kept of an answer's body as output; as much again and more is read, so that a cut is noticed. */
-const SAMPLE_BYTES = 64 * 1024;
-const READ_BYTES = 1024 * 1024;
-const HEADERS_MAX = 50;
-const HEADER_LENGTH = 300;
-const HEADERS_BYTES = 4 * 1024;
-const URL_LENGTH = 1_500;
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 /** Makes a request. The attempt's id goes along as `Idempotency-Key`, so that the other side can tell repeats. */
 export const executeHttp: Prepare<HttpStep> = async (task, step, ports) => {
-  const { Agent, request } = await import('undici');
+  const { openConnections } = await import('./httpConnection.ts');
   const first = firstRequest(task, step);
   const begin = (): Execution => {
     const abort = new AbortController();
-    const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 0 } });
-    const timer = ports.clock.after(step.timeoutMs, () =>
-      abort.abort(new Fault('httpTimeout', `no whole answer within ${step.timeoutMs} ms`)),
-    );
-    const send: Send = ({ url, ...options }) =>
-      request(url, { ...options, dispatcher, signal: abort.signal });
+    const watch = watchTimeouts(step, ports.clock, (fault) => abort.abort(fault));
+    const { signal } = abort;
+    const journey: Journey = { watch, signal, ports, connections: null, http: null };
+    async function run(): Promise<Ending> {
+      const body = await openBody(step.body);
+      journey.connections = await openConnections(step, first, {
+        settings: ports.http.settings,
+        guard: createGuard(ports.http.settings),
+        lookup: ports.http.lookup,
+        signal,
+      });
+      return follow({ ...first, body }, step, journey, journey.connections);
+    }
+    // A connection that is being made hears no signal.
+    const aborted = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
     return {
       root: null,
-      ended: follow(first, step, send, ports.output)
-        .catch((error): Ending => failure(abort.signal.aborted ? abort.signal.reason : error))
+      ended: Promise.race([run(), aborted])
+        .catch((error): Ending => failedBy(signal.aborted ? signal.reason : error, journey.http))
         .finally(() => {
-          timer.cancel();
-          void dispatcher.destroy();
+          watch.stop();
+          journey.connections?.close(new Error('the step has ended'));
         }),
-      end: () => abort.abort(new Fault('httpFailed', 'the request was ended')),
+      end: () => abort.abort(new HttpFault('httpFailed', 'the request was ended')),
     };
   };
   return { begin, discard() {} };
 };
 
-interface HttpRequest {
-  method: HttpStep['method'];
-  url: string;
-  headers: Record<string, string>;
-  body: string | null;
+/** The timeouts of a step, each of which says what took too long. */
+interface Watch {
+  connecting(host: string): void;
+  /** The request goes out. */
+  waiting(): void;
+  /** The answer has begun. */
+  reading(): void;
+  stop(): void;
 }
 
-type Send = (request: HttpRequest) => Promise<Dispatcher.ResponseData>;
-
-/** A cause that the reasons know. */
-class Fault extends Error {
-  readonly reason: ReasonCode;
-  readonly http: HttpResult | null;
-  constructor(reason: ReasonCode, message: string, http: HttpResult | null = null) {
-    super(message);
-    this.reason = reason;
-    this.http = http;
+function watchTimeouts(step: HttpStep, clock: Clock, late: (fault: HttpFault) => void): Watch {
+  let doing = 'nothing was sent yet';
+  let timer: Timer | null = null;
+  const whole = clock.after(step.timeoutMs, () =>
+    late(new HttpFault('httpTimeout', `no whole answer within ${step.timeoutMs} ms; ${doing}`)),
+  );
+  function enter(next: string, ms: number | null, fault: () => HttpFault): void {
+    timer?.cancel();
+    doing = next;
+    timer = ms === null ? null : clock.after(ms, () => late(fault()));
   }
-}
-
-/** The request as the step says it; headers that the step sets win. @throws Error when the URL is none */
-export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpStep): HttpRequest {
-  if (!URL.canParse(step.url)) throw new Error(`the url ${step.url} is not a URL`);
-  const url = new URL(step.url);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    throw new Error(`the url ${step.url} must begin with http:// or https://`);
-  for (const [name, value] of Object.entries(step.query)) url.searchParams.append(name, value);
-  const headers: Record<string, string> = {
-    'user-agent': `rota/${VERSION}`,
-    'idempotency-key': task.attemptId,
+  return {
+    connecting(host) {
+      const { connectTimeoutMs: ms } = step;
+      enter(`${host} was being connected to`, ms, () => {
+        return new HttpFault('httpConnectTimeout', `no connection to ${host} within ${ms} ms`);
+      });
+    },
+    waiting() {
+      const { firstByteTimeoutMs: ms } = step;
+      enter('the answer had not begun', ms, () => {
+        return new HttpFault('httpFirstByteTimeout', `no answer began within ${ms} ms`);
+      });
+    },
+    reading() {
+      timer?.cancel();
+      doing = 'the answer had begun';
+    },
+    stop() {
+      timer?.cancel();
+      whole.cancel();
+    },
   };
-  if (url.username !== '' || url.password !== '') {
-    const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-    headers.authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
-    url.username = '';
-    url.password = '';
-  }
-  const { type, text } = bodyOf(step);
-  if (type !== null) headers['content-type'] = type;
-  for (const [name, value] of Object.entries(step.headers)) headers[name.toLowerCase()] = value;
-  return { method: step.method, url: url.href, headers, body: text };
 }
 
-function bodyOf({ body }: HttpStep): { type: string | null; text: string | null } {
-  switch (body.type) {
-    case 'none':
-      return { type: null, text: null };
-    case 'json':
-      return { type: 'application/json', text: JSON.stringify(body.json) };
-    case 'form':
-      return { type: 'application/x-www-form-urlencoded', text: new URLSearchParams(body.form).toString() };
-    case 'raw':
-      return { type: 'text/plain; charset=utf-8', text: body.text };
-    default:
-      return body satisfies never;
-  }
+interface Journey {
+  watch: Watch;
+  signal: AbortSignal;
+  ports: ExecutorPorts;
+  connections: Connections | null;
+  /** The newest answer. */
+  http: HttpResult | null;
 }
 
-/** Sends, goes where it is sent on to, and judges the last answer. @throws Fault and what the connection throws */
+/** Sends, goes where it is sent on to, and judges the last answer. @throws HttpFault and what the connection throws */
 async function follow(
   first: HttpRequest,
   step: HttpStep,
-  send: Send,
-  output: ExecutorPorts['output'],
+  journey: Journey,
+  connections: Connections,
 ): Promise<Ending> {
+  const { output } = journey.ports;
+  const { cookies } = journey.ports.http;
   let request = first;
   for (let redirects = 0; ; redirects++) {
-    const answer = await send(request);
-    const http: HttpResult = {
-      status: answer.statusCode,
+    const { protocol, host } = new URL(request.url);
+    if (step.tls.insecure && protocol === 'https:')
+      output('stderr', Buffer.from(`warning: the certificate of ${host} is not checked (tls.insecure)\n`));
+    journey.watch.connecting(host);
+    const answer = await connections.send(withCookies(request, cookies), journey.watch.waiting);
+    journey.watch.reading();
+    const status = answer.statusCode;
+    journey.http = {
+      status,
       url: request.url.slice(0, URL_LENGTH),
       redirects,
       headers: sampleHeaders(answer.headers),
     };
-    const location = REDIRECTS.includes(answer.statusCode) ? answer.headers.location : undefined;
-    if (typeof location === 'string' && !isExpected(answer.statusCode, step.expectStatus)) {
+    const { location, 'set-cookie': setCookie } = answer.headers;
+    if (setCookie !== undefined) await cookies.take(request.url, [setCookie].flat());
+    const isAsExpected = isExpected(status, step.expectStatus);
+    if (typeof location === 'string' && REDIRECTS.includes(status) && !isAsExpected) {
       await answer.body.dump();
-      if (redirects >= step.redirects)
-        throw new Fault(
+      if (redirects >= step.redirects) {
+        const next = location.slice(0, URL_LENGTH);
+        throw new HttpFault(
           'httpRedirect',
-          `more than ${step.redirects} redirects; the next would be ${location.slice(0, URL_LENGTH)}`,
-          http,
+          `more than ${step.redirects} redirects; the next would be ${next}`,
         );
-      request = redirected(request, answer.statusCode, location, http);
+      }
+      request = redirected(request, status, location, step.redirectTo);
       continue;
     }
-    await readSample(answer.body, output);
-    if (isExpected(answer.statusCode, step.expectStatus)) return { ...NO_ENDING, http };
-    const error = `status ${answer.statusCode}; expected ${step.expectStatus.join(', ')}`;
-    return { ...NO_ENDING, outcome: 'failed', reason: 'httpStatus', error, http };
+    const content = await readAnswer(answer.body, answer.headers, step.sampleBytes, output);
+    if (!isAsExpected)
+      throw new HttpFault('httpStatus', `status ${status}; expected ${step.expectStatus.join(', ')}`);
+    const fault = await contentFault(step, content, answer.headers, journey.signal);
+    if (fault !== null) throw new HttpFault('httpAnswer', fault);
+    return { ...NO_ENDING, http: journey.http };
   }
 }
 
-/** The request that a redirect asks for (RFC 9110, 15.4): 303, and 301 and 302 after a POST, become a GET. */
-export function redirected(
-  request: HttpRequest,
-  status: number,
-  location: string,
-  http: HttpResult,
-): HttpRequest {
-  if (!URL.canParse(location, request.url))
-    throw new Fault(
-      'httpRedirect',
-      `redirected to ${location.slice(0, URL_LENGTH)}, which is not a URL`,
-      http,
-    );
-  const url = new URL(location, request.url);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    throw new Fault('httpRedirect', `redirected to ${url.protocol}, which is not followed`, http);
-  const becomesGet =
-    (status === 303 && request.method !== 'HEAD') ||
-    ((status === 301 || status === 302) && request.method === 'POST');
-  const headers = { ...request.headers };
-  if (becomesGet) delete headers['content-type'];
-  // What was meant for one server is no business of another.
-  if (url.origin !== new URL(request.url).origin) {
-    delete headers.authorization;
-    delete headers.cookie;
-    delete headers.host;
-  }
+function withCookies(request: HttpRequest, cookies: Cookies): HttpRequest {
+  const kept = cookies.header(request.url);
+  if (kept === null) return request;
+  const own = request.headers.cookie;
   return {
-    method: becomesGet ? 'GET' : request.method,
-    url: url.href,
-    headers,
-    body: becomesGet ? null : request.body,
+    ...request,
+    headers: { ...request.headers, cookie: own === undefined ? kept : `${own}; ${kept}` },
   };
-}
-
-/** Whether a status is among `200`, `2xx` or `200-204`. */
-export function isExpected(status: number, expected: string[]): boolean {
-  return expected.some((text) => {
-    if (text.endsWith('xx')) return Math.floor(status / 100) === Number(text[0]);
-    const [from, to] = text.split('-').map(Number) as [number, number | undefined];
-    return status >= from && status <= (to ?? from);
-  });
-}
-
-async function readSample(
-  body: Dispatcher.ResponseData['body'],
-  output: ExecutorPorts['output'],
-): Promise<void> {
-  let bytes = 0;
-  for await (const data of body as AsyncIterable<Buffer>) {
-    if (bytes < SAMPLE_BYTES) output('stdout', data.subarray(0, SAMPLE_BYTES - bytes));
-    bytes += data.length;
-    if (bytes >= READ_BYTES) return;
-  }
-}
-
-/** Bounded, and without cookies: they are keys. */
-function sampleHeaders(headers: Dispatcher.ResponseData['headers']): Record<string, string> {
-  const sample: Record<string, string> = {};
-  let room = HEADERS_BYTES;
-  for (const [name, value] of Object.entries(headers).slice(0, HEADERS_MAX)) {
-    if (value === undefined || name === 'set-cookie') continue;
-    const text = String(value).slice(0, HEADER_LENGTH);
-    room -= Buffer.byteLength(name) + Buffer.byteLength(text);
-    if (room < 0) break;
-    sample[name] = text;
-  }
-  return sample;
-}
-
-const REFUSED = ['ECONNREFUSED'];
-const DNS = ['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NODATA'];
-const TIMEOUT = ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'];
-const RESET = [
-  'ECONNRESET',
-  'EPIPE',
-  'ECONNABORTED',
-  'UND_ERR_SOCKET',
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-];
-const TLS =
-  /^(CERT_|ERR_TLS_|ERR_SSL_|EPROTO$|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/;
-
-function failure(error: unknown): Ending {
-  const fault = error instanceof Fault ? error : faultOf(error);
-  return { ...NO_ENDING, outcome: 'failed', reason: fault.reason, error: fault.message, http: fault.http };
-}
-
-function faultOf(error: unknown): Fault {
-  // Several addresses were tried: the last one's cause stands for all.
-  const single = error instanceof AggregateError ? (error.errors.at(-1) as unknown) : error;
-  const { code = '', message = String(single) } = (single ?? {}) as { code?: string; message?: string };
-  return new Fault(
-    reasonOf(code, message),
-    code && !message.includes(code) ? `${message} (${code})` : message,
-  );
-}
-
-/** The reason that a code of the connection stands for. */
-export function reasonOf(code: string, message = ''): ReasonCode {
-  if (DNS.includes(code)) return 'httpDns';
-  if (REFUSED.includes(code)) return 'httpRefused';
-  if (TIMEOUT.includes(code)) return 'httpTimeout';
-  if (TLS.test(code) || /before secure TLS connection/.test(message)) return 'httpTls';
-  return RESET.includes(code) ? 'httpReset' : 'httpFailed';
 }

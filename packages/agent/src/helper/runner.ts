@@ -1,8 +1,10 @@
+import { lookup } from 'node:dns';
 import { fdatasync } from 'node:fs';
 import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
 import { type Ending, type Execution, NO_ENDING, type Prepared } from '../executors/execution.ts';
+import { createCookies } from '../executors/httpCookies.ts';
 import { prepareStep } from '../executors/index.ts';
-import type { FromHelper, HeldAttempt, Task } from '../helperProtocol.ts';
+import type { FromHelper, HeldAttempt, HttpSettings, Task } from '../helperProtocol.ts';
 import type { Clock, Timer } from '../ports.ts';
 import { OutputWriter } from './outputWriter.ts';
 import type { Pipes } from './pipes.ts';
@@ -21,6 +23,7 @@ export interface RunnerPorts {
   pipes: Pipes;
   /** The spool's folder. */
   folder: string;
+  http: HttpSettings;
   /** Makes the names in the spool's folder durable. */
   syncFolder(): Promise<void>;
   tell(message: FromHelper): void;
@@ -52,6 +55,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
         usage: ports.usage,
         pipes: ports.pipes,
         folder: ports.folder,
+        http: { settings: ports.http, lookup, cookies: createCookies() },
         output: (stream, data) => writer?.write(stream, data),
       });
     } catch (error) {

@@ -4,6 +4,7 @@ import {
   encodeLine,
   type FromHelper,
   HELPER_PROTOCOL,
+  NO_HTTP_SETTINGS,
   type Task,
   type ToHelper,
 } from '../helperProtocol.ts';
@@ -53,6 +54,7 @@ export function createHelperService(options: {
     usage: createUsageMeter(clock),
     pipes: createPipes(options.pipesFolder),
     folder: options.spoolFolder,
+    http: NO_HTTP_SETTINGS,
     syncFolder: options.syncFolder,
     tell,
     settled(attemptId) {
@@ -111,6 +113,9 @@ export function createHelperService(options: {
 
   function obey(message: ToHelper): void {
     switch (message.type) {
+      case 'settings':
+        ports.http = message.http;
+        return;
       case 'start':
         waitingStarts.push(message.task);
         if (waitingStarts.length === 1) setImmediate(startNext);
