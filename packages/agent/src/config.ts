@@ -1,4 +1,6 @@
 import { LIMITS } from '@rota/contract';
+import { rangeFault } from './executors/httpGuard.ts';
+import { type HttpSettings, NO_HTTP_SETTINGS } from './helperProtocol.ts';
 import type { Log } from './ports.ts';
 import type { AgentState } from './session.ts';
 
@@ -16,6 +18,8 @@ export interface AgentOptions {
   ca?: string;
   /** Below this much room on the state folder's disk it declines offers; default 64 MiB. */
   minFreeBytes?: number;
+  /** Which addresses requests may reach, and through which proxies; default: all but link-local and metadata, and none. */
+  http?: Partial<HttpSettings>;
   log: Log;
   onState?: (state: AgentState) => void;
   /** Program and arguments of the helper process; default this runtime and this package's own. */
@@ -29,6 +33,7 @@ export interface AgentConfig {
   /** PEM text. */
   ca: string | null;
   minFreeBytes: number;
+  http: HttpSettings;
 }
 
 const MIN_FREE_BYTES = 64 * 1024 * 1024;
@@ -49,7 +54,27 @@ export function settleConfig(options: AgentOptions, joinedUrls: string[], cpus: 
     maxParallel,
     ca: options.ca === undefined ? null : checkCertificates(options.ca),
     minFreeBytes,
+    http: settleHttp({ ...NO_HTTP_SETTINGS, ...options.http }),
   };
+}
+
+function settleHttp(http: HttpSettings): HttpSettings {
+  for (const list of ['allow', 'deny'] as const) {
+    for (const range of http[list]) {
+      const fault = rangeFault(range);
+      if (fault !== null) throw new Error(`http.${list}: ${range} ${fault}`);
+    }
+  }
+  for (const name of ['http', 'https'] as const) {
+    const url = http.proxies[name];
+    const protocol = url === null ? 'http:' : URL.parse(url)?.protocol;
+    // Its text may have a password.
+    if (protocol !== 'http:' && protocol !== 'https:')
+      throw new Error(
+        `http.proxies.${name} (${name.toUpperCase()}_PROXY): must be a URL that begins with http:// or https://`,
+      );
+  }
+  return http;
 }
 
 /** @throws Error when the path cannot hold an agent's state */

@@ -93,8 +93,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       spool: openSpool(spoolFolder),
       clock: systemClock,
       log,
-      meetHelper: () =>
-        meetHelper({
+      async meetHelper() {
+        const helper = await meetHelper({
           folder: stateFolder,
           command: options.helperCommand ?? [
             process.execPath,
@@ -105,7 +105,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
           random: systemRandom,
           disk: systemDisk,
           log,
-        }),
+        });
+        helper.send({ type: 'settings', http: config.http });
+        return helper;
+      },
       isDiskFull: () => freeBytes(stateFolder) < config.minFreeBytes,
       changed: () => session?.sendStatus(),
     });

@@ -19,13 +19,13 @@ export interface GuardRules {
 
 /** Where clouds hand credentials to whoever asks from inside, and what is on no network beyond the own link. */
 const METADATA: Rule[] = [
-  deny('169.254.0.0/16', 'link-local, where clouds keep metadata'),
-  deny('fe80::/10', 'link-local'),
-  ...['100.100.100.200/32', '168.63.129.16/32', '192.0.0.192/32'].map((range) =>
-    deny(range, 'cloud metadata'),
+  ...['169.254.0.0/16', 'fe80::/10'].map((range) => deny(range, 'link-local')),
+  ...['169.254.169.254', '169.254.170.2', '169.254.170.23', '169.254.0.23', '169.254.42.42'].map((address) =>
+    deny(address, 'cloud metadata'),
   ),
-  ...['fd00:ec2::254/128', 'fd00:ec2::23/128', 'fd20:ce::254/128', 'fd00:42::42/128'].map((range) =>
-    deny(range, 'cloud metadata'),
+  ...['100.100.100.200', '168.63.129.16', '192.0.0.192'].map((address) => deny(address, 'cloud metadata')),
+  ...['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254', 'fd00:42::42', 'fe80::a9fe:a9fe'].map((address) =>
+    deny(address, 'cloud metadata'),
   ),
 ];
 
@@ -71,6 +71,7 @@ export function rangeFault(text: string): string | null {
   const bytes = isIP(address) ? bytesOf(address) : null;
   if (bytes === null || more !== undefined || address.includes('%'))
     return 'must be an address or a range such as 10.0.0.0/8 or fd00::/8';
+  if (isMapped(bytes)) return 'must be written as IPv4';
   if (prefix === undefined) return null;
   return /^\d{1,3}$/.test(prefix) && Number(prefix) <= bytes.length * 8
     ? null
@@ -125,15 +126,15 @@ function meaningsOf(address: string): Uint8Array[] | null {
   const last = bytes.subarray(12);
   const zeros = (count: number) => bytes.subarray(0, count).every((byte) => byte === 0);
   // ::ffff:a.b.c.d is a.b.c.d, and nothing else.
-  if (zeros(10) && bytes[10] === 0xff && bytes[11] === 0xff) return [last];
+  if (isMapped(bytes)) return [last];
   const meanings = [bytes];
   if (zeros(12) && last.some((byte, index) => byte !== 0 && index < 3)) meanings.push(last);
   if (zeros(8) && bytes[8] === 0xff && bytes[9] === 0xff && bytes[10] === 0 && bytes[11] === 0)
     meanings.push(last);
   if (starts(0x00, 0x64, 0xff, 0x9b)) {
     meanings.push(last);
-    // Under 64:ff9b:1::/48 it may stand around the byte that is always 0.
-    meanings.push(Uint8Array.from([6, 7, 9, 10], (index) => bytes[index] as number));
+    // Under 64:ff9b:1::/48 it may also stand around the byte that is always 0.
+    if (bytes[5] === 1) meanings.push(Uint8Array.from([6, 7, 9, 10], (index) => bytes[index] as number));
   }
   if (starts(0x20, 0x02)) meanings.push(bytes.subarray(2, 6));
   if (starts(0x20, 0x01, 0, 0))
@@ -144,6 +145,11 @@ function meaningsOf(address: string): Uint8Array[] | null {
   if ((bytes[8] === 0 || bytes[8] === 2) && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe)
     meanings.push(last);
   return meanings;
+}
+
+function isMapped(bytes: Uint8Array): boolean {
+  const isZero = bytes.subarray(0, 10).every((byte) => byte === 0);
+  return bytes.length === 16 && isZero && bytes[10] === 0xff && bytes[11] === 0xff;
 }
 
 /** The bytes of what `isIP` takes for an address without a zone. */

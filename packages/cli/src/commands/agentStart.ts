@@ -18,6 +18,9 @@ interface StartOptions {
   maxParallel?: number;
   insecure?: boolean;
   caFile?: string;
+  httpAllow?: string[];
+  httpDeny?: string[];
+  httpStrict?: boolean;
   joinTokenFile?: string;
   logLevel: AgentLogLevel;
 }
@@ -42,6 +45,17 @@ export function addAgentStartCommand(agent: Command, cli: Cli): void {
     .option('--join-token-file <file>', 'file with the join token (else ROTA_JOIN_TOKEN)')
     .option('--insecure', 'allow http:// to another machine, where everyone on the way can read along')
     .option('--ca-file <file>', "certificate (PEM) that signed the server's")
+    .option(
+      '--http-allow <range>',
+      'address or range that requests may reach; may be repeated (else ROTA_HTTP_ALLOW)',
+      repeated,
+    )
+    .option(
+      '--http-deny <range>',
+      'address or range that they may not reach; may be repeated (else ROTA_HTTP_DENY). The narrowest range decides',
+      repeated,
+    )
+    .option('--http-strict', 'let requests reach public addresses only (else ROTA_HTTP_STRICT=true)')
     .addOption(new Option('--log-level <level>', 'what is logged').choices(AGENT_LOG_LEVELS).default('info'))
     .action(async (options: StartOptions) => {
       const { ports } = cli;
@@ -56,6 +70,7 @@ export function addAgentStartCommand(agent: Command, cli: Cli): void {
       const running = await startAgent({
         ...common,
         ...(options.maxParallel !== undefined && { maxParallel: options.maxParallel }),
+        http: httpSettings(options, ports.env),
         log,
       });
       const asked = [aborted(stop), ...(ports.env[STOP_WITH_INPUT] ? [ports.stdin.closed()] : [])];
@@ -74,6 +89,22 @@ function commonOptions({ url, insecure, caFile }: StartOptions, { ports }: Cli) 
     ...(urls.length > 0 && { urls: urls.map((each) => checkedUrl(each, url ? '--url' : 'ROTA_URL')) }),
     ...(insecure && { insecure }),
     ...(caFile !== undefined && { ca: readFileSync(resolve(ports.cwd, caFile), 'utf8') }),
+  };
+}
+
+/** What the agent's requests may reach, and the proxies that its environment names as it does for other programs. */
+function httpSettings(options: StartOptions, env: Record<string, string | undefined>) {
+  const list = (text: string | undefined) => text?.split(/[\s,]+/).filter(Boolean) ?? [];
+  const strict = env.ROTA_HTTP_STRICT ?? 'false';
+  if (strict !== 'true' && strict !== 'false')
+    throw usageError(`ROTA_HTTP_STRICT is ${strict}; it must be true or false`);
+  const named = (name: string) => env[name.toLowerCase()] || env[name] || null;
+  const proxy = (name: string) => named(name)?.replace(/^(?![a-z][a-z0-9+.-]*:\/\/)/i, 'http://') ?? null;
+  return {
+    allow: options.httpAllow ?? list(env.ROTA_HTTP_ALLOW),
+    deny: options.httpDeny ?? list(env.ROTA_HTTP_DENY),
+    strict: options.httpStrict ?? strict === 'true',
+    proxies: { http: proxy('HTTP_PROXY'), https: proxy('HTTPS_PROXY'), exempt: named('NO_PROXY') ?? '' },
   };
 }
 
