@@ -21,6 +21,10 @@ export const REASONS = {
     sentence: 'Every matching agent declined the run.',
     remedy: "See the agent's status for its reason (`rota agent show {agent}`).",
   },
+  agentReturning: {
+    sentence: 'The agent whose turn it is has just lost its server, and is likely to come back at once.',
+    remedy: 'Nothing to do: after a second the run goes to the next agent.',
+  },
   recovering: {
     sentence:
       'The database went on from an older state; an agent that can have run this has not told yet what it did.',

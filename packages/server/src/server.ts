@@ -2,11 +2,13 @@ import { createPrivateKey } from 'node:crypto';
 import type { JobDefinition } from '@rota/contract';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { createDelivery } from './agents/delivery.ts';
 import { createDispatcher } from './agents/dispatch.ts';
 import { createGateway, type Gateway } from './agents/gateway.ts';
 import type { ServerKeys } from './agents/permits.ts';
-import { createReplica } from './agents/replica.ts';
+import { createPresences } from './agents/presence.ts';
 import { createRecovery } from './agents/recovery.ts';
+import { createReplica } from './agents/replica.ts';
 import { createRoster } from './agents/roster.ts';
 import { Sessions } from './agents/sessions.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
@@ -53,9 +55,20 @@ export async function composeServer(ports: {
   const metrics = createMetrics({ store, version, now: clock.now() });
   const sessions = new Sessions();
   const replica = createReplica({ name, store, clock, random, hints, log, sessions });
-  const roster = createRoster({ store, clock, hints });
+  const roster = createRoster({ store, clock, hints, sessions, replica });
+  const presences = createPresences({ store, clock, sessions, roster, replica });
+  const delivery = createDelivery({ store, clock, hints, log, definitions, sessions, replica });
   const keys = await loadKeys(store);
-  const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
+  const dispatcher = createDispatcher({
+    store,
+    clock,
+    hints,
+    log,
+    definitions,
+    roster,
+    sessions,
+    presences,
+  });
   const gateway = createGateway({
     store,
     clock,
@@ -85,14 +98,14 @@ export async function composeServer(ports: {
       cancel: gateway.cancel,
       withdraw: gateway.withdraw,
       onlineMatching: async (tenantId: string, target: JobDefinition['target']) => {
-        await roster.refresh();
+        await roster.refresh({ atOnce: true });
         return roster
           .candidates(tenantId, target)
-          .filter(({ id, enabled }) => enabled && sessions.presenceOf(id) !== 'away')
+          .filter(({ id, enabled }) => enabled && presences.isOnline(tenantId, id))
           .map(({ name }) => name);
       },
       knownNames: async (tenantId: string, names: string[]) => {
-        await roster.refresh();
+        await roster.refresh({ atOnce: true });
         const known = roster.names(tenantId);
         return [...new Set(names)].filter((name) => known.has(name));
       },
@@ -139,13 +152,15 @@ export async function composeServer(ports: {
       scheduler.start();
       recovery.start();
       dispatcher.start();
+      delivery.start();
       retention.start();
     },
     async stop() {
       draining = true;
       await gateway.stop();
       streams.stop();
-      await Promise.all([scheduler.stop(), dispatcher.stop(), retention.stop(), recovery.stop()]);
+      const loops = [scheduler, dispatcher, delivery, retention, recovery];
+      await Promise.all(loops.map((loop) => loop.stop()));
       await replica.stop();
       await app.close();
     },

@@ -16,11 +16,13 @@ import { change } from '../store/operation.ts';
 import { createStore } from '../store/store.ts';
 import type { AgentRow, RunRow } from '../store/tables.ts';
 import { type TestDatabase, testDatabase } from '../store.testing.ts';
+import { createDelivery } from './delivery.ts';
 import { createDispatcher } from './dispatch.ts';
 import { createGateway } from './gateway.ts';
 import type { ServerKeys } from './permits.ts';
-import { createReplica } from './replica.ts';
+import { createPresences } from './presence.ts';
 import { createRecovery } from './recovery.ts';
+import { createReplica } from './replica.ts';
 import { createRoster } from './roster.ts';
 import { ScriptedAgent } from './scriptedAgent.testing.ts';
 import { Sessions } from './sessions.ts';
@@ -30,8 +32,8 @@ export const TENANT = 'acme';
 
 /** A server's core over a real file and real sockets, with a clock that the test moves. */
 export class Composition {
-  readonly clock = new HandClock(START);
-  readonly keys = newServerKeys();
+  readonly clock: HandClock;
+  readonly keys: ServerKeys;
   /** What was logged as an error. */
   readonly errors: string[] = [];
   readonly #database: TestDatabase;
@@ -39,9 +41,17 @@ export class Composition {
   #underWay = 0;
   #parts: Awaited<ReturnType<Composition['compose']>> | null = null;
   #http: Server | null = null;
+  /** All servers on this database, this one too, and whether they give each other hints. */
+  readonly #servers: Set<Composition>;
+  readonly #hints: boolean;
 
-  constructor(database: TestDatabase) {
+  constructor(database: TestDatabase, beside: Composition | null = null, hints = true) {
     this.#database = database;
+    this.clock = beside?.clock ?? new HandClock(START);
+    this.keys = beside?.keys ?? newServerKeys();
+    this.#servers = beside === null ? new Set() : beside.#servers;
+    this.#servers.add(this);
+    this.#hints = hints;
   }
 
   static async start(): Promise<Composition> {
@@ -50,6 +60,24 @@ export class Composition {
     await composition.boot();
     await composition.store.createTenant({ id: TENANT, name: 'acme', timezone: 'UTC' });
     return composition;
+  }
+
+  /** Another server on the same database; without hints all that they know of each other is what they read. */
+  async beside({ hints = true } = {}): Promise<Composition> {
+    const other = new Composition(this.#database, this, hints);
+    running.add(other);
+    await other.boot();
+    // Each has seen the others once.
+    for (const server of this.#servers) await server.sees(this.#servers.size - 1);
+    return other;
+  }
+
+  /** Waits until this server knows of so many others. */
+  async sees(others: number): Promise<void> {
+    await this.until(() => {
+      this.clock.advance(100);
+      return this.parts.replica.hasOthers === others > 0;
+    });
   }
 
   async boot(): Promise<void> {
@@ -66,13 +94,27 @@ export class Composition {
     const store = createStore(driver);
     const errors = { write: (line: string) => this.errors.push(line) };
     const log = pino({ level: 'error' }, errors);
-    const hints = createHints();
+    const hints = createHints((topic) => {
+      if (!this.#hints || topic === 'plan' || topic === 'dispatch') return;
+      for (const other of this.#servers) if (other !== this) other.#parts?.hints.hear(topic);
+    });
     const definitions = createDefinitions();
     const sessions = new Sessions();
     const random = systemRandom;
     const replica = createReplica({ name: 'test', store, clock, random, hints, log, sessions });
-    const roster = createRoster({ store, clock, hints });
-    const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
+    const roster = createRoster({ store, clock, hints, sessions, replica });
+    const presences = createPresences({ store, clock, sessions, roster, replica });
+    const delivery = createDelivery({ store, clock, hints, log, definitions, sessions, replica });
+    const dispatcher = createDispatcher({
+      store,
+      clock,
+      hints,
+      log,
+      definitions,
+      roster,
+      sessions,
+      presences,
+    });
     const metrics = { runEnded() {} };
     const gateway = createGateway({
       store,
@@ -99,8 +141,22 @@ export class Composition {
     const recovery = createRecovery({ store, clock, hints, log, definitions });
     recovery.start();
     dispatcher.start();
+    delivery.start();
     scheduler.start();
-    return { driver, replica, recovery, store, hints, sessions, roster, dispatcher, gateway, scheduler, runs };
+    return {
+      driver,
+      replica,
+      recovery,
+      store,
+      hints,
+      sessions,
+      roster,
+      dispatcher,
+      delivery,
+      gateway,
+      scheduler,
+      runs,
+    };
   }
 
   get store() {
@@ -124,11 +180,12 @@ export class Composition {
   }
 
   async crash(): Promise<void> {
-    const { driver, gateway, dispatcher, scheduler, replica, recovery } = this.parts;
+    const { driver, gateway, dispatcher, delivery, scheduler, replica, recovery } = this.parts;
     await driver.close();
     await Promise.all([
       gateway.stop(),
       dispatcher.stop(),
+      delivery.stop(),
       scheduler.stop(),
       recovery.stop(),
       replica.stop().catch(() => {}),
@@ -140,8 +197,9 @@ export class Composition {
 
   async stop(): Promise<void> {
     if (!this.#parts) return;
-    const { driver, gateway, dispatcher, scheduler, replica, recovery } = this.parts;
-    await Promise.all([gateway.stop(), dispatcher.stop(), scheduler.stop(), recovery.stop()]);
+    const { driver, gateway, dispatcher, delivery, scheduler, replica, recovery } = this.parts;
+    await gateway.stop();
+    await Promise.all([dispatcher, delivery, scheduler, recovery].map((loop) => loop.stop()));
     await replica.stop();
     await driver.close();
     await new Promise((resolve) => this.#http?.close(resolve));
@@ -151,7 +209,8 @@ export class Composition {
   /** Gives the database back; no test uses this server any more. */
   async leave(): Promise<void> {
     await this.stop();
-    await this.#database.release();
+    this.#servers.delete(this);
+    if (this.#servers.size === 0) await this.#database.release();
   }
 
   #watched(driver: Driver): Driver {
@@ -212,8 +271,13 @@ export class Composition {
   }
 
   async connect(agent: ScriptedAgent): Promise<void> {
+    agent.dials = () => this.url;
     await agent.connect();
-    await this.until(() => this.parts.sessions.get(agent.disk.agentId)?.ready === true);
+    await this.until(
+      async () =>
+        this.parts.sessions.get(agent.disk.agentId)?.ready === true &&
+        (await this.agentRow(agent)).state === 'online',
+    );
   }
 
   async job(name: string, fields: Record<string, unknown> = {}): Promise<void> {

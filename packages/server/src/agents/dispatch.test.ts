@@ -63,7 +63,7 @@ describe('pick: first', () => {
     assert.equal(first.received.filter((message) => message.type === 'permit').length, 0);
   });
 
-  it('goes to the second at once when the first is away, and back when it returns', async () => {
+  it('waits a moment for a first that has lost its server, goes to the second then, and back when it returns', async () => {
     const server = await Composition.start();
     await server.job('a');
     const first = await server.online('first', { orderNumber: 1 });
@@ -71,6 +71,11 @@ describe('pick: first', () => {
     const id = await server.trigger('a');
     await first.next('offer');
     await first.cut();
+    await waits(server, id, 'agentReturning');
+    server.clock.advance(999);
+    await server.quiet(second);
+    assert.deepEqual(offersTo(second), []);
+    server.clock.advance(1);
     assert.equal(await carryOut(second), `${id}-1`);
     await server.becomes(id, 'succeeded');
     await server.connect(first);

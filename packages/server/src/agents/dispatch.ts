@@ -7,9 +7,10 @@ import type { Definitions } from '../runs/definitions.ts';
 import { attemptIdOf } from '../runs/ids.ts';
 import type { Decision, QueuedRun } from '../store/dispatch.ts';
 import type { Store } from '../store/store.ts';
+import type { Presences } from './presence.ts';
 import type { Roster } from './roster.ts';
 import { choose } from './select.ts';
-import type { Sessions } from './sessions.ts';
+import { RETURNING_MS, type Sessions } from './sessions.ts';
 
 const RUNS_PER_STEP = 500;
 const POLL_MS = 1_000;
@@ -30,7 +31,13 @@ const RETRY_MS: Partial<Record<ReasonCode, number>> = {
 /** A definition that cannot be read is looked at again after this. */
 const UNREADABLE_RETRY_MS = 60_000;
 
-const WAIT_REASONS: ReasonCode[] = ['noAgentOnline', 'noAgentMatches', 'agentsFull', 'agentsDeclined'];
+const WAIT_REASONS: ReasonCode[] = [
+  'noAgentOnline',
+  'noAgentMatches',
+  'agentsFull',
+  'agentsDeclined',
+  'agentReturning',
+];
 
 export interface Dispatcher {
   start(): void;
@@ -52,8 +59,9 @@ export function createDispatcher(ports: {
   definitions: Definitions;
   roster: Roster;
   sessions: Sessions;
+  presences: Presences;
 }): Dispatcher {
-  const { store, clock, hints, log, definitions, roster, sessions } = ports;
+  const { store, clock, hints, log, definitions, roster, sessions, presences } = ports;
   /** Rooms that became free, by tenant, since the last step. */
   const rooms = new Map<string, number>();
   const changed = new Set<string>();
@@ -80,13 +88,12 @@ export function createDispatcher(ports: {
 
   async function withdrawOverdue(): Promise<void> {
     for (const { runId, agentId, number, epoch } of await store.settleOverdueRuns({ limit: RUNS_PER_STEP })) {
-      const attemptId = attemptIdOf(runId, number);
-      sessions.release(agentId, attemptId);
-      sessions.send(agentId, { type: 'withdraw', attemptId, epoch });
+      if (!sessions.withdraw(agentId, { attemptId: attemptIdOf(runId, number), epoch })) hints.give('offers');
     }
   }
 
   async function wakeWaiting(): Promise<void> {
+    for (const tenantId of roster.takeChanged()) changed.add(tenantId);
     for (const tenantId of changed) {
       await store.wakeQueuedRuns({ tenantId, reasons: WAIT_REASONS, limit: 100_000 });
       rooms.delete(tenantId);
@@ -99,15 +106,20 @@ export function createDispatcher(ports: {
   }
 
   async function offerAll(queued: QueuedRun[]): Promise<void> {
+    await presences.refresh();
     const decisions = queued.map(decide);
     const runs = new Map(queued.map((run) => [run.id, run]));
     const offers = new Set<string>();
+    let elsewhere = false;
     try {
       for (const offer of await store.decideRuns({ decisions })) {
         offers.add(offer.runId);
         const run = runs.get(offer.runId) as QueuedRun;
-        sessions.send(offer.agentId, {
-          type: 'offer',
+        if (!sessions.get(offer.agentId)?.ready) {
+          elsewhere = true;
+          continue;
+        }
+        sessions.offer(offer.agentId, {
           attemptId: attemptIdOf(run.id, run.attempt + 1),
           epoch: offer.epoch,
           kind: definitions.ofRun(run).step.kind,
@@ -119,6 +131,7 @@ export function createDispatcher(ports: {
         const run = runs.get(decision.run.id) as QueuedRun;
         sessions.release(decision.agentId, attemptIdOf(run.id, run.attempt + 1));
       }
+      if (elsewhere) hints.give('offers');
     }
   }
 
@@ -147,9 +160,10 @@ export function createDispatcher(ports: {
       };
     }
     const passed = JSON.parse(run.passedJson) as string[];
+    const graceMs = Math.min(target.staggerMs, RETURNING_MS);
     const choice = choose(
       roster.candidates(run.tenantId, target),
-      (id) => sessions.presenceOf(id),
+      (id) => presences.of(run.tenantId, id, graceMs),
       new Set(passed),
     );
     if (choice.kind === 'wait') {
@@ -157,12 +171,15 @@ export function createDispatcher(ports: {
         run,
         action: 'wait',
         reason: choice.reason,
-        retryMs: RETRY_MS[choice.reason] ?? POLL_MS,
+        retryMs:
+          choice.agentId === undefined
+            ? (RETRY_MS[choice.reason] ?? POLL_MS)
+            : presences.returningMs(run.tenantId, choice.agentId, graceMs),
         passed: choice.roundOver ? [] : passed,
         startBy: run.startBy,
       };
     }
-    sessions.get(choice.agentId)?.active.add(attemptIdOf(run.id, run.attempt + 1));
+    presences.take(choice.agentId, attemptIdOf(run.id, run.attempt + 1));
     return { run, action: 'offer', agentId: choice.agentId, offerMs: offerMs(target), passed };
   }
 
@@ -172,11 +189,8 @@ export function createDispatcher(ports: {
     start() {
       unsubscribe = [
         hints.on('dispatch', loop.nudge),
-        // Someone changed an agent: the roster reads all of them again.
-        hints.on('agents', () => {
-          for (const tenantId of roster.tenants()) changed.add(tenantId);
-          loop.nudge();
-        }),
+        // Agents changed: the roster reads them, and runs that wait for one of them look again.
+        hints.on('agents', loop.nudge),
       ];
       loop.start();
     },

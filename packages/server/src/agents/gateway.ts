@@ -6,7 +6,6 @@ import { WebSocketServer } from 'ws';
 import type { Clock, Timer } from '../clock.ts';
 import type { Hints } from '../hints.ts';
 import type { Random } from '../random.ts';
-import { KILL_GRACE_MS } from '../store/dispatch.ts';
 import type { Store } from '../store/store.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { admit, type Greeting, greet, type Opened, reject } from './handshake.ts';
@@ -173,16 +172,15 @@ export function createGateway(
       close(`unexpected ${message.type}`);
     }
 
-    async function begin(
-      opened: Opened,
-      resume: Extract<AgentMessage, { type: 'resume' }>,
-    ): Promise<void> {
+    async function begin(opened: Opened, resume: Extract<AgentMessage, { type: 'resume' }>): Promise<void> {
       const { agent, sessionEpoch, nonce, recovering } = opened;
       const begun = {
         tenantId: agent.tenantId,
         agentId: agent.id,
         sessionEpoch,
         active: new Set<string>(),
+        sent: new Map<string, number>(),
+        cancelled: new Set<string>(),
         maxParallel: resume.maxParallel,
         draining: resume.draining,
         blocked: null,
@@ -249,6 +247,8 @@ export function createGateway(
         }
         log.info({ agent: agent.name }, 'agent online');
         ports.hints.give('events');
+        ports.hints.tell('agents');
+        ports.hints.give('offers');
         dispatcher.agentsChanged(begun);
       };
     }
@@ -271,6 +271,7 @@ export function createGateway(
       lastStatus.at = clock.now();
       const { tenantId, agentId, sessionEpoch } = current;
       await store.storeAgentStatus({ tenantId, agentId, sessionEpoch, ...pickStatus(message) });
+      ports.hints.tell('agents');
     }
 
     function receive(text: string): void {
@@ -341,10 +342,9 @@ export function createGateway(
     if (session.ended) return;
     session.ended = true;
     session.ready = false;
-    sessions.remove(session);
+    sessions.remove(session, clock.now());
     if (await storeEnd(session)) {
-      ports.hints.give('dispatch');
-      ports.hints.give('events');
+      for (const topic of ['agents', 'dispatch', 'events']) ports.hints.give(topic);
     }
   }
 
@@ -392,11 +392,10 @@ export function createGateway(
       sessions.get(agentId)?.close(reason);
     },
     cancel(agentId, attemptId, epoch) {
-      sessions.send(agentId, { type: 'cancel', attemptId, epoch, graceMs: KILL_GRACE_MS });
+      if (!sessions.cancel(agentId, { attemptId, epoch })) ports.hints.tell('cancels');
     },
     withdraw(agentId, attemptId, epoch) {
-      sessions.release(agentId, attemptId);
-      sessions.send(agentId, { type: 'withdraw', attemptId, epoch });
+      if (!sessions.withdraw(agentId, { attemptId, epoch })) ports.hints.tell('offers');
     },
     async stop() {
       stopping = true;

@@ -1,4 +1,4 @@
-import { type AgentMessage, type JournalledAttempt, LIMITS } from '@rota/contract';
+import { type AgentMessage, type HistoryAttempt, type JournalledAttempt, LIMITS } from '@rota/contract';
 import type { Logger } from 'pino';
 import type { Hints } from '../hints.ts';
 import type { Metrics } from '../metrics.ts';
@@ -10,7 +10,7 @@ import type { ResumeStep } from '../store/sessions.ts';
 import type { Store } from '../store/store.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { type ServerKeys, signPermit } from './permits.ts';
-import type { Session } from './sessions.ts';
+import type { Session, Sessions } from './sessions.ts';
 
 /** The reading that permits of a session count from. */
 export interface BootClock {
@@ -26,6 +26,7 @@ export interface ReportPorts {
   definitions: Definitions;
   dispatcher: Dispatcher;
   keys: ServerKeys;
+  sessions: Sessions;
 }
 
 /**
@@ -33,7 +34,7 @@ export interface ReportPorts {
  * awaited, so that messages of one agent take effect in the order in which they came.
  */
 export function createReports(ports: ReportPorts) {
-  const { store, hints, log, metrics, definitions, dispatcher, keys } = ports;
+  const { store, hints, log, metrics, definitions, dispatcher, keys, sessions } = ports;
 
   function told(attemptId: string): void {
     const runId = parseAttemptId(attemptId)?.runId;
@@ -41,7 +42,8 @@ export function createReports(ports: ReportPorts) {
     hints.give('events');
   }
 
-  function free(session: Session, attemptId: string): void {
+  function free(session: Session, attemptId: string, epoch: number): void {
+    session.cancelled.delete(`${attemptId}/${epoch}`);
     if (session.active.delete(attemptId)) dispatcher.roomFor(session.tenantId);
   }
 
@@ -84,7 +86,7 @@ export function createReports(ports: ReportPorts) {
     const { tenantId, agentId } = session;
     await store.refuseAttempt({ tenantId, agentId, ...attemptKey(attempt), journalSeq, why });
     session.send({ type: 'ack', ...attemptKey(attempt), seq: 0, done: true });
-    free(session, attempt.attemptId);
+    free(session, attempt.attemptId, attempt.epoch);
     told(attempt.attemptId);
     hints.give('dispatch');
   }
@@ -93,9 +95,11 @@ export function createReports(ports: ReportPorts) {
     const { tenantId, agentId } = session;
     switch (message.type) {
       case 'accept':
+        sessions.answered(session, message.attemptId);
         await accept(session, message, message, message.journalSeq);
         return;
       case 'decline': {
+        sessions.answered(session, message.attemptId);
         const detail = `agent declined: ${message.code}${message.detail === '' ? '' : ` (${message.detail})`}`;
         await store.declineOffer({ tenantId, agentId, ...attemptKey(message), detail });
         if (message.code !== 'alreadyKnown' && message.code !== 'unsupported' && message.code !== 'full')
@@ -105,6 +109,7 @@ export function createReports(ports: ReportPorts) {
         return;
       }
       case 'refused':
+        sessions.answered(session, message.attemptId);
         await refused(session, message, message.journalSeq, message.reason);
         return;
       case 'started':
@@ -149,7 +154,7 @@ export function createReports(ports: ReportPorts) {
           journalSeq: message.journalSeq,
         });
         session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: true });
-        free(session, message.attemptId);
+        free(session, message.attemptId, message.epoch);
         told(message.attemptId);
         hints.give('dispatch');
         if (ended) metrics.runEnded(ended.state, ended.latenessMs);
@@ -165,6 +170,23 @@ export function createReports(ports: ReportPorts) {
       default:
         message satisfies never;
     }
+  }
+
+  /** Takes over what the database has lost of an agent's history. @returns false when the session is over */
+  async function adopt(session: Session, attempts: HistoryAttempt[]): Promise<boolean> {
+    const { tenantId, agentId, sessionEpoch } = session;
+    const adopted = await store.adoptAttempts({ tenantId, agentId, sessionEpoch, attempts });
+    if (adopted === null) return false;
+    const { found, lost, doubled } = adopted;
+    if (found > 0 || lost > 0)
+      log.warn({ agent: agentId, found, lost }, 'learned from an agent what the database had lost');
+    if (doubled.length > 0)
+      log.error(
+        { agent: agentId, doubled },
+        'another agent has had the same attempts: this one was said to be gone',
+      );
+    hints.give('events');
+    return true;
   }
 
   /** Settles what an agent's journal says when its session begins. */
@@ -219,6 +241,7 @@ export function createReports(ports: ReportPorts) {
       case 'refused':
         return refused(session, step.attempt, journalSeq, 'refused before');
       case 'cancel':
+        session.cancelled.add(`${step.attemptId}/${step.epoch}`);
         session.send({
           type: 'cancel',
           attemptId: step.attemptId,
@@ -231,7 +254,7 @@ export function createReports(ports: ReportPorts) {
     }
   }
 
-  return { report, reconcile };
+  return { report, adopt, reconcile };
 }
 
 function attemptKey({ attemptId, epoch }: { attemptId: string; epoch: number }): {

@@ -48,7 +48,8 @@ export class ScriptedAgent {
   maxParallel = 10;
   bootMs = 1_000;
   readonly #privateKey: KeyObject;
-  readonly #url: () => string;
+  /** Where it dials. */
+  dials: () => string;
   #socket: WebSocket | null = null;
   #taken = 0;
   #quit = false;
@@ -60,12 +61,12 @@ export class ScriptedAgent {
     this.publicKey = keys.publicKey;
     this.disk = { agentId: `agent-${name}`, lastNonce: null, journalSeq: 0, bootId: 'boot', journal: [] };
     this.#privateKey = keys.privateKey;
-    this.#url = url;
+    this.dials = url;
   }
 
   /** The same identity with a copy of the disk, on another machine. */
   copy(): ScriptedAgent {
-    const copy = new ScriptedAgent(this.name, this.#url, {
+    const copy = new ScriptedAgent(this.name, this.dials, {
       publicKey: this.publicKey,
       privateKey: this.#privateKey,
     });
@@ -75,7 +76,7 @@ export class ScriptedAgent {
 
   /** Opens a socket and says nothing. */
   async open(): Promise<void> {
-    const socket = new WebSocket(this.#url(), { perMessageDeflate: false });
+    const socket = new WebSocket(this.dials(), { perMessageDeflate: false });
     this.#socket = socket;
     this.received = [];
     this.#taken = 0;

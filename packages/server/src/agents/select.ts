@@ -9,12 +9,15 @@ export interface Candidate {
   enabled: boolean;
 }
 
-/** Whether an agent can take an attempt now. `away` agents are known not to be there: nobody waits for them. */
-export type Presence = 'ready' | 'full' | 'blocked' | 'away';
+/**
+ * Whether an agent can take an attempt now. `away` agents are known not to be there: nobody waits for them. One that is
+ * `returning` has just lost its server, and is waited for a moment.
+ */
+export type Presence = 'ready' | 'full' | 'blocked' | 'returning' | 'away';
 
 export type Choice =
   | { kind: 'offer'; agentId: string }
-  | { kind: 'wait'; reason: ReasonCode; roundOver: boolean };
+  | { kind: 'wait'; reason: ReasonCode; roundOver: boolean; agentId?: string };
 
 /** The agents that take part: those that match, by order and then name, at most `target.max`. Pure. */
 export function candidatesOf(agents: readonly Candidate[], target: JobDefinition['target']): Candidate[] {
@@ -31,7 +34,8 @@ export function candidatesOf(agents: readonly Candidate[], target: JobDefinition
 
 /**
  * Picks an agent (`pick: first`): the first that is ready and has not let this run pass in this round. Pure.
- * Each next one waits for the one before it (`stagger`), because an offer stands that long before it is withdrawn.
+ * Each next one waits for the one before it (`stagger`), because an offer stands that long before it is withdrawn; and for one
+ * that is returning.
  */
 export function choose(
   candidates: readonly Candidate[],
@@ -44,6 +48,8 @@ export function choose(
   for (const { id, enabled } of candidates) {
     const presence = enabled ? presenceOf(id) : 'away';
     if (presence === 'ready' && !passed.has(id)) return { kind: 'offer', agentId: id };
+    if (presence === 'returning' && !passed.has(id))
+      return { kind: 'wait', reason: 'agentReturning', roundOver: false, agentId: id };
     if (presence === 'full') full = true;
     if (presence === 'blocked' || presence === 'ready') blocked = true;
   }

@@ -2,6 +2,7 @@ import { parseAttemptId } from '../runs/ids.ts';
 import * as adoption from './adoption.ts';
 import * as agents from './agents.ts';
 import * as attempts from './attempts.ts';
+import * as delivery from './delivery.ts';
 import * as dispatch from './dispatch.ts';
 import type { Driver } from './driver.ts';
 import * as events from './events.ts';
@@ -49,6 +50,7 @@ const writes = {
   decideRuns: dispatch.decideRuns,
   settleOverdueRuns: dispatch.settleOverdueRuns,
   wakeQueuedRuns: dispatch.wakeQueuedRuns,
+  withdrawFromAway: delivery.withdrawFromAway,
   requestRuns: requests.requestRuns,
   cancelRun: requests.cancelRun,
   resolveRun: requests.resolveRun,
@@ -109,6 +111,8 @@ const reads = {
   readNextPlanAt: planning.readNextPlanAt,
   readQueuedRuns: dispatch.readQueuedRuns,
   readNextWakeAt: dispatch.readNextWakeAt,
+  readDeliveries: delivery.readDeliveries,
+  readAgentLoads: delivery.readAgentLoads,
   readRun: requests.readRun,
   readTriggerableJob: requests.readTriggerableJob,
   readAgentById: sessions.readAgentById,
