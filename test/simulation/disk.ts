@@ -117,7 +117,7 @@ export class SimDisk {
         else content = overwrite(content, data.subarray(0, Math.floor(data.length * kept)), position);
       }
       file.content = content;
-      file.durable = content;
+      file.durable = Buffer.from(content);
       file.unsynced = [];
     }
   }
@@ -130,7 +130,7 @@ export class SimDisk {
     this.#files = new Map(
       [...copy].map(([name, content]) => [
         name,
-        { content: Buffer.from(content), durable: content, unsynced: [] },
+        { content: Buffer.from(content), durable: Buffer.from(content), unsynced: [] },
       ]),
     );
     this.#durableNames = new Map(this.#files);
@@ -144,20 +144,23 @@ export class SimDisk {
   }
 
   #sync(file: SimFile): void {
-    file.durable = Buffer.from(file.content);
+    for (const { data, position } of file.unsynced) {
+      if (position < 0) file.durable = Buffer.from(file.durable.subarray(0, -position - 1));
+      else file.durable = overwrite(file.durable, data, position);
+    }
     file.unsynced = [];
   }
 }
 
+/** Writes into the buffer, or into a longer one when it does not fit. */
 function overwrite(content: Buffer, data: Buffer, position: number): Buffer {
   const end = position + data.length;
-  if (end <= content.length) {
-    const changed = Buffer.from(content);
-    data.copy(changed, position);
-    return changed;
+  if (end > content.length) {
+    const grown = Buffer.alloc(end);
+    content.copy(grown);
+    data.copy(grown, position);
+    return grown;
   }
-  const grown = Buffer.alloc(end);
-  content.copy(grown);
-  data.copy(grown, position);
-  return grown;
+  data.copy(content, position);
+  return content;
 }

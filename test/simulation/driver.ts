@@ -88,6 +88,8 @@ export class SimDriver implements Driver {
 
   onCommit(): void {}
 
+  onRecovery(): void {}
+
   backup(): Promise<void> {
     return Promise.reject(new Error('nothing to copy'));
   }
