@@ -99,13 +99,15 @@ export function* noOverlap(evidence: Evidence): Generator<string> {
 
 function endOf({ history, ends, attempts, jobs, runs, decidedAt }: Evidence, start: LoggedStart): number {
   const logged = ends.get(start.attemptId)?.[0];
-  if (logged) return logged.at;
+  // Whoever decides about a run takes it on himself that it may be going on.
+  const decided = (decidedAt.get(start.runId) ?? []).filter((at) => at >= start.at);
+  if (logged) return Math.min(logged.at, ...decided);
   const reported = attempts.get(start.attemptId)?.endedAt;
-  if (reported != null) return reported;
+  if (reported != null) return Math.min(reported, ...decided);
   const timeoutMs = jobs.get(runs.get(start.runId)?.jobId ?? '')?.timeoutMs ?? null;
   return Math.min(
     timeoutMs === null ? Number.POSITIVE_INFINITY : start.at + timeoutMs + history.limits.killGraceMs,
-    ...(decidedAt.get(start.runId) ?? []).filter((at) => at >= start.at),
+    ...decided,
   );
 }
 

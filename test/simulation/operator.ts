@@ -101,9 +101,12 @@ async function act(simulation: Simulation, action: Action): Promise<unknown> {
       const runId = drawRun(simulation, action.draw, ['unknown']);
       if (runId === null) return null;
       const as = (['failed', 'succeeded', 'retry'] as const)[Math.floor(action.draw * 3)] ?? 'failed';
-      // Whether it is done is not certain without an answer.
-      simulation.decisions.push({ runId, at: simulation.database.clock() });
-      return runs.resolve({ tenantId: TENANT, runId, as, note: '', by: 'operator' });
+      const decision = { runId, at: simulation.database.clock() };
+      // Without an answer it may have been done.
+      simulation.decisions.push(decision);
+      const answer = await runs.resolve({ tenantId: TENANT, runId, as, note: '', by: 'operator' });
+      if (answer !== 'done') simulation.decisions.splice(simulation.decisions.indexOf(decision), 1);
+      return answer;
     }
     case 'setAgent': {
       const { order, enabled } = action;
