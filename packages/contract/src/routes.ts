@@ -39,5 +39,5 @@ export type RouteResponse<N extends RouteName> = (typeof ROUTES)[N] extends {
   : undefined;
 
 /** Kinds of event on `/api/v1/events`. */
-export const EVENT_TYPES = ['run', 'job', 'agent'] as const;
+export const EVENT_TYPES = ['run', 'job', 'agent', 'server'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { AlreadyRunningError, backupServer, restoreServer } from './main.ts';
 import { startTestServer, temporaryHome } from './server.testing.ts';
-import { RESTORED_NONCE } from './store/restored.ts';
+import { RESTORED_NONCE } from './store/recovery.ts';
 
 test('A backup that is made while the server writes is whole, and a restore brings back what it held', async (t) => {
   const server = await startTestServer(t);
@@ -49,7 +49,7 @@ test('A restored database lets each agent resume once with a newer nonce, and kn
   database
     .prepare(
       `insert into agents (tenantId, id, name, publicKey, orderNumber, labelsJson, enabled, state, sessionEpoch, journalSeq, nonce,
-         pendingNonce, maxParallel, draining, createdAt) values (?, 'g', 'db-1', 'k', 1, '{}', 1, 'quarantined', 3, 5, 'old', 'new', 1, 0, 1)`,
+         pendingNonce, maxParallel, draining, createdAt, changedAt) values (?, 'g', 'db-1', 'k', 1, '{}', 1, 'quarantined', 3, 5, 'old', 'new', 1, 0, 1, 1)`,
     )
     .run(tenantId);
   database

@@ -77,7 +77,7 @@ export async function restoreDatabase(
     chmodSync(partial, 0o600);
     const store = createStore(await openSqlite(partial, options.clock));
     try {
-      await store.markRestored({});
+      await store.beginRecovery({ cause: 'restore' });
     } finally {
       await store.close();
     }

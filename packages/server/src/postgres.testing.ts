@@ -124,6 +124,7 @@ const TABLES = [
   'idempotencyKeys',
   'agents',
   'replicas',
+  'recoveries',
   'events',
 ];
 

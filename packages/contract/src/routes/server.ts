@@ -107,7 +107,7 @@ export const serverRoutes = {
       {
         after: Type.Optional(Type.Integer({ minimum: 0 })),
         types: Type.Optional(
-          Type.String({ maxLength: 200, description: 'Comma-separated: run, job, agent.' }),
+          Type.String({ maxLength: 200, description: 'Comma-separated: run, job, agent, server.' }),
         ),
         job: Type.Optional(JobName),
       },

@@ -1,5 +1,5 @@
 import { newId } from '../random.ts';
-import { planJob } from '../scheduler/plan.ts';
+import { lostInstants, planJob } from '../scheduler/plan.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -11,11 +11,13 @@ export async function planOverdue(
   input: { tenantId: string; names: string[] },
 ): Promise<void> {
   const { store, clock, random, definitions } = services;
+  const recovery = await store.readRecovery({});
   const overdue = await store.readOverdueJobs(input);
   if (overdue.length === 0) return;
   const plans = overdue.map((job) => {
     const { definition, schedules } = definitions.ofJob(job);
-    return planJob(job, definition, schedules, clock.now(), () => newId(random));
+    const due = { ...job, recoveryId: recovery?.recovery.id ?? 0 };
+    return planJob(due, definition, schedules, clock.now(), () => newId(random), lostInstants(recovery));
   });
   await store.storePlans({ plans });
 }

@@ -29,6 +29,11 @@ export const RUN_EVENTS = {
   notStarted: { from: ['starting', 'unknown'], to: ['queued', 'cancelled', 'missed'] },
   /** Nobody can know any more. */
   lose: { from: ['starting', 'running'], to: ['unknown'] },
+  /** The agent told of a start that the database had lost. */
+  adopt: {
+    from: ['planned', 'queued', 'offered', 'starting', 'running', 'unknown'],
+    to: ['running'],
+  },
   /** A person decided. */
   resolve: { from: ['unknown'], to: ['succeeded', 'failed', 'queued'] },
 } as const satisfies Record<string, { from: readonly RunState[]; to: readonly RunState[] }>;

@@ -5,7 +5,7 @@ import { between, countBetween, type Schedule } from '@rota/schedule';
 import fc from 'fast-check';
 import { createDefinitions } from '../runs/definitions.ts';
 import type { DueJob, JobPlan } from '../store/planning.ts';
-import { AHEAD_MS, planJob } from './plan.ts';
+import { AHEAD_MS, type Lost, planJob } from './plan.ts';
 
 const START = Date.UTC(2026, 2, 1);
 const MINUTE = 60_000;
@@ -30,7 +30,7 @@ function jobWith(fields: Record<string, unknown>, anchor: number): Job {
   return createDefinitions().ofJob({ tenantId: 'acme', id: 'a', revision: 3, documentJson, anchorsJson });
 }
 
-function plan(of: Job, plannedThrough: number, now: number): JobPlan {
+function plan(of: Job, plannedThrough: number, now: number, lost: Lost | null = null): JobPlan {
   const due: DueJob = {
     tenantId: 'acme',
     id: 'a',
@@ -40,9 +40,10 @@ function plan(of: Job, plannedThrough: number, now: number): JobPlan {
     plannedThrough,
     firedThrough: 0,
     nextAt: plannedThrough,
+    recoveryId: 0,
   };
   let ids = 0;
-  return planJob(due, of.definition, of.schedules, now, () => `gap${++ids}`);
+  return planJob(due, of.definition, of.schedules, now, () => `gap${++ids}`, lost);
 }
 
 const instants = (made: JobPlan) => made.runs.map((run) => run.scheduledFor);
@@ -96,6 +97,33 @@ describe('planJob', () => {
     const [missed, skipped] = made.gaps;
     assert.equal(missed?.to, START + 2 * DAY - HOUR);
     assert.equal(skipped?.from, START + 2 * DAY);
+  });
+
+  it('plans each instant that may have been started unheard, and what comes next', () => {
+    const now = START + HOUR + 30_000;
+    const lost = { from: now - 10 * MINUTE, to: now + 5_000 };
+    const made = plan(job('* * * * *'), START, now, lost);
+    const first = START + 51 * MINUTE;
+    assert.deepEqual(instants(made), [
+      first - MINUTE,
+      ...Array.from({ length: 10 }, (_, n) => first + n * MINUTE),
+    ]);
+    assert.deepEqual(
+      made.gaps.map(({ from, to, count }) => [from, to, count]),
+      [[START + MINUTE, first - 2 * MINUTE, 49]],
+    );
+    assert.equal(made.plannedThrough, now + AHEAD_MS);
+  });
+
+  it('catches up as always what came late after all that may have been started unheard', () => {
+    const lost = { from: START, to: START + 2 * MINUTE };
+    const now = START + 10 * MINUTE;
+    const made = plan(job('* * * * *'), START, now, lost);
+    assert.deepEqual(instants(made), [START + MINUTE, START + 2 * MINUTE]);
+    assert.equal(made.plannedThrough, START + 2 * MINUTE);
+    const next = plan(job('* * * * *'), made.plannedThrough, now, lost);
+    assert.deepEqual(instants(next), [START + 10 * MINUTE]);
+    assert.equal(next.gaps[0]?.count, 7);
   });
 
   it('catches 30 days of a per-second job up in few rows and little time', () => {

@@ -1,6 +1,7 @@
-import type { JobDefinition } from '@rota/contract';
+import { type JobDefinition, LOSS_WINDOW_MS } from '@rota/contract';
 import { between, countBetween, jitterOf, nextOf, previous, type Schedule } from '@rota/schedule';
 import { runIdOf } from '../runs/ids.ts';
+import type { RecoveryRow } from '../store/tables.ts';
 import type { DueJob, JobPlan, PlannedGap, PlannedRun } from '../store/planning.ts';
 
 /** How far ahead runs are planned, so that dispatch goes on while planning is slow. */
@@ -10,9 +11,23 @@ export const LOOK_MS = 5_000;
 /** Instants planned for one job at one time. */
 const INSTANTS_PER_PLAN = 1_000;
 
+/** Instants after `from` up to `to` may have been started by an agent that has not told of it yet. */
+export interface Lost {
+  from: number;
+  to: number;
+}
+
+/** What may have been started unheard; null while no recovery is open. */
+export function lostInstants(found: { recovery: RecoveryRow } | null): Lost | null {
+  if (found === null || found.recovery.settledAt !== null) return null;
+  const { detectedAt, windowTo } = found.recovery;
+  return { from: detectedAt - LOSS_WINDOW_MS, to: windowTo };
+}
+
 /**
  * Plans one job from its cursor to `now + AHEAD_MS`: pure. Instants that passed while nobody planned are caught up as the
  * policy says (latest): all but the last one become one gap. A gap that lies before the start deadline is missed.
+ * An instant that may have been started unheard becomes a run in any case: it is not written off before that is known.
  */
 export function planJob(
   job: DueJob,
@@ -20,8 +35,11 @@ export function planJob(
   schedules: readonly Schedule[],
   now: number,
   newGapId: () => string,
+  lost: Lost | null = null,
 ): JobPlan {
   const from = job.plannedThrough;
+  if (lost !== null && from < Math.min(now, lost.to))
+    return planLost(job, definition, schedules, now, newGapId, lost);
   const gaps: PlannedGap[] = [];
   const runs: PlannedRun[] = [];
   const late = from < now ? countBetween(schedules, from, now) : 0;
@@ -39,10 +57,45 @@ export function planJob(
     tenantId: job.tenantId,
     jobId: job.id,
     revision: job.revision,
+    recoveryId: job.recoveryId,
     expectedThrough: from,
     plannedThrough,
     nextAt: nextOf(schedules, plannedThrough)?.scheduledFor ?? null,
     runs,
+    gaps,
+  };
+}
+
+/** Plans every instant that can have been started unheard; what is late and comes after them is for the next plan. */
+function planLost(
+  job: DueJob,
+  definition: JobDefinition,
+  schedules: readonly Schedule[],
+  now: number,
+  newGapId: () => string,
+  lost: Lost,
+): JobPlan {
+  const { plannedThrough: from, revision, recoveryId } = job;
+  const gaps: PlannedGap[] = [];
+  const early = from < lost.from ? countBetween(schedules, from, lost.from) : 0;
+  const last = early > 0 ? (latest(schedules, lost.from) as number) : null;
+  if (last !== null && early > 1)
+    gaps.push(...gapsOf(schedules, from, last, early - 1, now - definition.startDeadlineMs - 1, newGapId));
+  const through = now <= lost.to ? now + AHEAD_MS : lost.to;
+  const instants = between(schedules, Math.max(from, lost.from), through, INSTANTS_PER_PLAN);
+  const full = instants.length === INSTANTS_PER_PLAN;
+  const plannedThrough = full ? (instants.at(-1) as number) : through;
+  return {
+    tenantId: job.tenantId,
+    jobId: job.id,
+    revision,
+    recoveryId,
+    expectedThrough: from,
+    plannedThrough,
+    nextAt: nextOf(schedules, plannedThrough)?.scheduledFor ?? null,
+    runs: [...(last === null ? [] : [last]), ...instants].map((instant) =>
+      runAt(job, definition, schedules, instant),
+    ),
     gaps,
   };
 }

@@ -6,7 +6,7 @@ import { newId, type Random } from '../random.ts';
 import type { Definitions } from '../runs/definitions.ts';
 import type { DueJob, JobPlan } from '../store/planning.ts';
 import type { Store } from '../store/store.ts';
-import { LOOK_MS, planJob } from './plan.ts';
+import { LOOK_MS, type Lost, lostInstants, planJob } from './plan.ts';
 
 /** Jobs planned between two looks at the clock and the queue. */
 const JOBS_PER_STEP = 200;
@@ -37,7 +37,8 @@ export function createScheduler(ports: {
     const horizon = clock.now() + LOOK_MS;
     const jobs = await store.readDueJobs({ horizon, limit: JOBS_PER_STEP });
     const plans: JobPlan[] = [];
-    for (const job of jobs) plans.push(plan(job));
+    const lost = jobs.some(({ recoveryId }) => recoveryId > 0) ? lostInstants(await store.readRecovery({})) : null;
+    for (const job of jobs) plans.push(plan(job, lost));
     if (plans.length > 0) {
       await store.storePlans({ plans });
       hints.give('dispatch');
@@ -48,22 +49,23 @@ export function createScheduler(ports: {
   }
 
   /** A job that cannot be read, such as one whose zone is gone, holds up no other; its instants wait and are caught up. */
-  function plan(job: DueJob): JobPlan {
+  function plan(job: DueJob, lost: Lost | null): JobPlan {
     const now = clock.now();
     try {
       const { definition, schedules } = definitions.ofJob(job);
-      return planJob(job, definition, schedules, now, () => newId(random));
+      return planJob(job, definition, schedules, now, () => newId(random), lost);
     } catch (error) {
       log.error(
         { err: error, job: job.id, revision: job.revision },
         'a job could not be planned; it will be tried again',
       );
-      const { tenantId, id: jobId, revision, plannedThrough } = job;
+      const { tenantId, id: jobId, revision, recoveryId, plannedThrough } = job;
       const nextAt = now + UNREADABLE_RETRY_MS + LOOK_MS;
       return {
         tenantId,
         jobId,
         revision,
+        recoveryId,
         expectedThrough: plannedThrough,
         plannedThrough,
         nextAt,

@@ -4,16 +4,26 @@ import type { Operation, Transaction } from './operation.ts';
 export interface Driver {
   /**
    * Runs a change; one that throws undoes only itself. Changes that wait may share one commit. Those with the same `key`
-   * take effect in the order in which they were asked for, and when one of them fails, so do those that wait behind it.
+   * take effect in the order in which they were asked for, and when one of them fails, so do those that wait behind it. Those
+   * with different subjects under one key touch nothing in common, and so may take turns.
    * @throws CommitUnknownError, DatabaseUnavailableError
    */
-  write<T>(operation: (transaction: Transaction) => Operation<T>, key?: string): Promise<T>;
+  write<T>(
+    operation: (transaction: Transaction) => Operation<T>,
+    key?: string,
+    subject?: string,
+  ): Promise<T>;
   /** Runs a reading operation against what is committed. @throws DatabaseUnavailableError */
   read<T>(operation: (transaction: Transaction) => Operation<T>): Promise<T>;
   /** The database's clock as it was heard last, carried on; for when to look, never for a decision. */
   now(): number;
   /** Tells how long each commit took from now on, in ms, with the changes that shared it. */
   onCommit(listener: (durationMs: number) => void): void;
+  /**
+   * Tells from now on when the database has gone on from an older state than it had been in. All that was asked for before
+   * has failed by then, with DatabaseUnavailableError, and `beginRecovery` is committed.
+   */
+  onRecovery(listener: () => void): void;
   /** Copies the database, consistently, while it is in use. */
   backup(file: string): Promise<void>;
   /** Finishes what waits, and takes nothing more. */

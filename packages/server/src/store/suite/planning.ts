@@ -12,6 +12,7 @@ export function planningSuite(open: Open): void {
       tenantId: world.tenantId,
       jobId,
       revision: job.revision,
+      recoveryId: 0,
       expectedThrough: job.plannedThrough,
       plannedThrough: job.plannedThrough + MINUTE,
       nextAt: job.plannedThrough + 2 * MINUTE,
