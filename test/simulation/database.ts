@@ -29,7 +29,23 @@ const QUERY = new Kysely<Tables>({
 });
 
 /** Here only one writes at a time. */
-const LOCKS = / for (update|share|key share|no key update)( skip locked)?/g;
+const LOCKS = / for (update|share|key share|no key update)( of "\w+"(, "\w+")*)?( skip locked)?/g;
+const RECORDS = /json_to_recordset\(cast\(\? as json\)\) as ("\w+") \(([^)]*)\)/g;
+
+/** A text as SQLite understands it; what is written for PostgreSQL alone is little. */
+function textOf(text: string): string {
+  return text
+    .replace(LOCKS, '')
+    .replace(RECORDS, (_, name: string, columns: string) => {
+      const named = columns.split(',').map((column) => /"(\w+)"/.exec(column)?.[1]);
+      const selected = named.map((column) => `value ->> '$.${column}' as "${column}"`);
+      return `(select ${selected.join(', ')} from json_each(?)) as ${name}`;
+    })
+    .replaceAll(/(= |limit )\?/g, '$1+?');
+}
+
+/** Only PostgreSQL has sequences; nobody watches events here. */
+const SET_SEQUENCE = 'select setval';
 
 /** Kept by the database itself, so that no code of the server can pass by: each state that a run or a job has had. */
 const WITNESSES = [
@@ -59,6 +75,7 @@ class Copy {
   readonly #statements = new Map<string, StatementSync>();
 
   run({ text, values, reads }: Statement): Result {
+    if (text.startsWith(SET_SEQUENCE)) return { rows: [], changes: 0 };
     const statement = this.#prepare(text);
     if (reads) return { rows: statement.all(...(values as Value[])) as Row[], changes: 0 };
     return { rows: [], changes: Number(statement.run(...(values as Value[])).changes) };
@@ -72,8 +89,7 @@ class Copy {
     let statement = this.#statements.get(text);
     if (!statement) {
       // As the driver of SQLite does it, so that queries are not planned anew each time.
-      const kept = text.replace(LOCKS, '').replaceAll(/(= |limit )\?/g, '$1+?');
-      statement = this.database.prepare(kept);
+      statement = this.database.prepare(textOf(text));
       if (this.#statements.size > 500) this.#statements.clear();
       this.#statements.set(text, statement);
     }

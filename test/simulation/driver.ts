@@ -5,6 +5,7 @@ import {
 } from '../../packages/server/src/store/driver.ts';
 import { Lanes, type Waiting } from '../../packages/server/src/store/lanes.ts';
 import type { Operation, Transaction } from '../../packages/server/src/store/operation.ts';
+import { meetDatabase } from '../../packages/server/src/store/recovery.ts';
 import { LinkLost, type SimDatabase } from './database.ts';
 import type { Kernel, Process } from './kernel.ts';
 
@@ -28,6 +29,11 @@ export class SimDriver implements Driver {
   readonly #rate: number;
   readonly #subject: { replica: number };
   #closed = false;
+  #timeline: number | null = null;
+  #meeting: Promise<void> | null = null;
+  /** How often the database has gone on from an older state. */
+  #losses = 0;
+  #onRecovery: () => void = () => {};
   /** The operation that the store is about to ask for. */
   asking = '';
 
@@ -52,10 +58,16 @@ export class SimDriver implements Driver {
     subject?: string,
   ): Promise<T> {
     if (this.#closed) return Promise.reject(new Error('the store is closed'));
-    this.#names.set(operation, this.asking);
+    const losses = this.#losses;
+    const body = (transaction: Transaction) => {
+      // It was asked for by someone who had read what is lost.
+      if (losses !== this.#losses) throw new DatabaseUnavailableError(new Error('the database went back'));
+      return operation(transaction);
+    };
+    this.#names.set(body, this.asking);
     return new Promise<T>((resolve, reject) => {
-      const change = { operation, subject, resolve: resolve as (value: unknown) => void, reject };
-      this.#lanes.add(change, key);
+      const change = { operation: body, resolve: resolve as (value: unknown) => void, reject };
+      this.#lanes.add(change, key, subject);
       this.#startWriters();
     });
   }
@@ -88,7 +100,31 @@ export class SimDriver implements Driver {
 
   onCommit(): void {}
 
-  onRecovery(): void {}
+  onRecovery(listener: () => void): void {
+    this.#onRecovery = listener;
+  }
+
+  /** Finds out which database this is; one that lacks what was seen before begins to recover before anything else. */
+  meet(): Promise<void> {
+    this.#meeting ??= this.#whileAway(() => this.#meetOnce()).finally(() => {
+      this.#meeting = null;
+    });
+    return this.#meeting;
+  }
+
+  async #meetOnce(): Promise<void> {
+    await this.#process.pause(this.#database.draw(), 'meets the database');
+    const { timeline } = this.#database;
+    this.#database.commit(
+      [(transaction) => meetDatabase(transaction, { systemId: 'simulated', timeline })],
+      this.#database.clock(),
+    );
+    const known = this.#timeline;
+    this.#timeline = timeline;
+    if (known === null || known === timeline) return;
+    this.#losses += 1;
+    this.#onRecovery();
+  }
 
   backup(): Promise<void> {
     return Promise.reject(new Error('nothing to copy'));
@@ -142,6 +178,10 @@ export class SimDriver implements Driver {
   async #writeOnce(batch: Waiting[]): Promise<unknown[]> {
     const names = batch.map(({ operation }) => this.#names.get(operation) ?? '').join('+');
     const begun = await this.#begin(names);
+    if (begun.timeline !== this.#timeline) {
+      await this.meet();
+      throw new DatabaseUnavailableError(new Error('the database is on another timeline'));
+    }
     await this.#process.pause(this.#database.draw() / 2, `commits ${names}`);
     if (this.#kernel.now - begun.at > IDLE_MS) throw new LinkLost('the transaction was idle for too long');
     for (const { operation } of batch) {
@@ -152,6 +192,8 @@ export class SimDriver implements Driver {
     let isCommitted = false;
     this.#kernel.after(this.#database.draw() / 2, null, `commit of ${this.#process.name}`, () => {
       try {
+        // The connection was to the one that has failed.
+        if (this.#database.timeline !== begun.timeline) throw new LinkLost('another database has taken over');
         const values = this.#database.commit(
           batch.map(({ operation }) => operation),
           begun.now,
@@ -181,10 +223,11 @@ export class SimDriver implements Driver {
     }
   }
 
-  async #begin(names: string): Promise<{ now: number; at: number }> {
+  async #begin(names: string): Promise<{ now: number; at: number; timeline: number }> {
     await this.#process.pause(this.#database.draw() / 2, `begins ${names}`);
-    if (this.#database.away) throw new LinkLost('the database is away');
-    return { now: this.#database.clock(), at: this.#kernel.now };
+    const database = this.#database;
+    if (database.away) throw new LinkLost('the database is away');
+    return { now: database.clock(), at: this.#kernel.now, timeline: database.timeline };
   }
 
   async #whileAway<T>(attempt: () => Promise<T>): Promise<T> {

@@ -157,6 +157,8 @@ export class SimHelper {
 
   #obey(message: ToHelper): void {
     switch (message.type) {
+      case 'settings':
+        return;
       case 'start':
         this.#starts.push(message.task);
         if (this.#starts.length === 1) this.#startNext();

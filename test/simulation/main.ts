@@ -59,7 +59,7 @@ if (values.seed !== undefined) {
   const failed: string[] = [];
   const total = { virtualMs: 0, starts: 0, runs: 0, events: 0, unequal: 0 };
   const began = performance.now();
-  const tasks = seeds.values().map((seed) => ({ world: makeWorld(seed, { hours }), twice: values.twice }));
+  const tasks = seeds.map((seed) => ({ world: makeWorld(seed, { hours }), twice: values.twice }));
   await simulateAll(
     tasks,
     (answer, index) => {

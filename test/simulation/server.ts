@@ -1,8 +1,11 @@
 import type { KeyObject } from 'node:crypto';
 import type { Logger } from 'pino';
+import { createDelivery } from '../../packages/server/src/agents/delivery.ts';
 import { createDispatcher } from '../../packages/server/src/agents/dispatch.ts';
 import { createGateway, type Gateway } from '../../packages/server/src/agents/gateway.ts';
 import type { ServerKeys } from '../../packages/server/src/agents/permits.ts';
+import { createPresences } from '../../packages/server/src/agents/presence.ts';
+import { createRecovery } from '../../packages/server/src/agents/recovery.ts';
 import { createReplica } from '../../packages/server/src/agents/replica.ts';
 import { createRoster } from '../../packages/server/src/agents/roster.ts';
 import { Sessions } from '../../packages/server/src/agents/sessions.ts';
@@ -43,6 +46,11 @@ export class SimServer {
   readonly #random: Seeded;
   readonly #keys: ServerKeys;
   #stop: (() => Promise<void>) | null = null;
+  #hear: ((topic: string) => void) | null = null;
+  /** All servers of the database. */
+  peers: readonly SimServer[] = [];
+  /** Share of the notices between servers that are lost. */
+  readonly #noticeLoss: number;
   #starts = 0;
 
   constructor(options: {
@@ -52,7 +60,9 @@ export class SimServer {
     index: number;
     seed: string;
     key: { privateKey: KeyObject; publicKey: string };
+    noticeLoss: number;
   }) {
+    this.#noticeLoss = options.noticeLoss;
     this.#kernel = options.kernel;
     this.#network = options.network;
     this.#database = options.database;
@@ -72,6 +82,7 @@ export class SimServer {
     this.process = process;
     process.onEnd(() => {
       this.served = null;
+      this.#hear = null;
       this.#stop = null;
     });
     process.after(100 + 300 * this.#random.unit(), 'starts', () => {
@@ -122,13 +133,26 @@ export class SimServer {
     };
     const random = { bytes: (count: number) => this.#random.bytes(count) };
     const log = this.#logOf(process);
-    const hints = createHints();
+    const hints = createHints((topic) => {
+      if (replica.hasOthers && topic !== 'plan' && topic !== 'dispatch') this.#tellOthers(topic);
+    });
     const definitions = createDefinitions();
     const sessions = new Sessions();
     const name = `server-${this.#index}:${this.#starts}`;
     const replica = createReplica({ name, store, clock, random, hints, log, sessions });
-    const roster = createRoster({ store, clock, hints });
-    const dispatcher = createDispatcher({ store, clock, hints, log, definitions, roster, sessions });
+    const roster = createRoster({ store, clock, hints, sessions, replica });
+    const presences = createPresences({ store, clock, sessions, roster, replica });
+    const delivery = createDelivery({ store, clock, hints, log, definitions, sessions, replica });
+    const dispatcher = createDispatcher({
+      store,
+      clock,
+      hints,
+      log,
+      definitions,
+      roster,
+      sessions,
+      presences,
+    });
     const metrics = { runEnded() {} };
     const gateway = createGateway({
       store,
@@ -144,6 +168,7 @@ export class SimServer {
       replica,
     });
     const scheduler = createScheduler({ store, clock, random, hints, definitions, log });
+    const recovery = createRecovery({ store, clock, hints, log, definitions });
     const retention = createRetention({ store, clock, log, retention: RETENTION_DEFAULTS });
     const runs = createRuns({
       store,
@@ -156,17 +181,30 @@ export class SimServer {
         knownNames: async () => [],
       },
     });
+    await driver.meet();
     await replica.start();
-    scheduler.start();
-    dispatcher.start();
-    retention.start();
+    const loops = [scheduler, recovery, dispatcher, delivery, retention];
+    for (const loop of loops) loop.start();
     this.served = { store, hints, runs, gateway };
+    this.#hear = hints.hear;
     this.#stop = async () => {
-      await gateway.stop();
-      await Promise.all([scheduler.stop(), dispatcher.stop(), retention.stop()]);
+      const gently = await replica.leave().catch(() => false);
+      await gateway.stop({ gently });
+      await Promise.all(loops.map((loop) => loop.stop()));
       await replica.stop();
     };
     this.#network.listen(this.url, { process, replica: this.#index, accept: gateway.accept });
+  }
+
+  /** A notice of the database: it may be lost. */
+  #tellOthers(topic: string): void {
+    for (const other of this.peers) {
+      if (other === this || this.#database.away || this.#random.chance(this.#noticeLoss)) continue;
+      const { process } = other;
+      this.#kernel.after(this.#database.draw() + 25 * this.#random.unit(), process, `hears ${topic}`, () =>
+        other.#hear?.(topic),
+      );
+    }
   }
 
   #logOf(process: Process): Logger {

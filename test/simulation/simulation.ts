@@ -64,8 +64,10 @@ export class Simulation {
           index,
           seed: world.seed,
           key,
+          noticeLoss: world.noticeLoss,
         }),
     );
+    for (const server of this.servers) server.peers = this.servers;
     this.agents = world.agents.map((_, index) => this.#makeAgent(index, this.join(index), key.publicKey));
     this.#publicKey = key.publicKey;
   }

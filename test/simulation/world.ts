@@ -70,6 +70,9 @@ export interface World {
   agents: SimAgent[];
   jobs: SimJob[];
   latency: { network: Latency; disk: Latency; database: Latency; spawn: Latency };
+  /** Share of the notices between replicas that are lost. */
+  noticeLoss: number;
+  /** How far a standby is behind; null: there is none. */
   standbyLagMs: number | null;
   faults: Fault[];
   actions: Action[];
@@ -123,6 +126,7 @@ export const FAULT_KINDS: Blow['kind'][] = [
   'databaseSlow',
   'commitsFail',
   'answersLost',
+  'failOver',
   'cut',
   'block',
   'slowLink',
@@ -190,7 +194,8 @@ export function makeWorld(seed: number, options: { hours?: number; maxReplicas?:
     agents,
     jobs,
     latency,
-    standbyLagMs: null,
+    noticeLoss: random.pick([0, 0, 0.3, 1]),
+    standbyLagMs: kinds.includes('failOver') ? random.pick([0, 200, 3_000, 20_000]) : null,
     faults,
     actions,
   };
