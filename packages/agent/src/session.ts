@@ -60,19 +60,19 @@ export function isLastWord(code: Rejection['code']): boolean {
   return code === 'unknownAgent' || code === 'removed' || code === 'badSignature';
 }
 
+/** After a good session another server is asked at once; the jitter keeps agents of one server from coming in one instant. */
+const FAILOVER_MS = 200;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
-/** A session that lasted so long was a good one: the next dial is quick again. */
-const STABLE_MS = 30_000;
+/** A session that lasted so long, or whose server asked the agent to leave, was a good one. */
+const STABLE_MS = 5_000;
 /** After a final rejection. */
 const REJECTED_RETRY_MS = 5 * 60_000;
 const HANDSHAKE_MS = 15_000;
 /** Heartbeats without a sign of life after which a connection is dead. */
 const SILENT_HEARTBEATS = 3;
 
-type Outcome =
-  | { kind: 'lost'; cause: string; wasStable: boolean }
-  | { kind: 'rejected'; rejection: Rejection };
+type Outcome = { kind: 'lost'; cause: string; wasGood: boolean } | { kind: 'rejected'; rejection: Rejection };
 
 export function startSession(ports: SessionPorts): Session {
   const { clock, log, random } = ports;
@@ -95,8 +95,11 @@ export function startSession(ports: SessionPorts): Session {
         continue;
       }
       const cause = outcome.kind === 'rejected' ? outcome.rejection.message : outcome.cause;
-      failures = outcome.kind === 'lost' && outcome.wasStable ? 0 : failures + 1;
-      const limitMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10));
+      failures = outcome.kind === 'lost' && outcome.wasGood ? 0 : failures + 1;
+      const limitMs =
+        failures === 0
+          ? FAILOVER_MS
+          : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10));
       const delayMs = Math.round(random.unit() * limitMs);
       log.warn({ url, cause, delayMs }, 'no session with the server; dialling again');
       ports.stateChanged({ state: 'connecting', detail: cause });
@@ -153,6 +156,7 @@ class Dialogue {
   #readySince = 0;
   #lastHeardMs: number;
   #rejection: Rejection | null = null;
+  #isSentAway = false;
   #timer: Timer;
 
   constructor(url: string, ports: SessionPorts) {
@@ -231,9 +235,10 @@ class Dialogue {
     this.#phase = 'closed';
     this.#timer.cancel();
     if (wasReady) this.#ports.work.disconnected();
-    const wasStable = wasReady && this.#ports.clock.bootMs() - this.#readySince >= STABLE_MS;
+    const wasGood =
+      wasReady && (this.#isSentAway || this.#ports.clock.bootMs() - this.#readySince >= STABLE_MS);
     this.#end(
-      this.#rejection ? { kind: 'rejected', rejection: this.#rejection } : { kind: 'lost', cause, wasStable },
+      this.#rejection ? { kind: 'rejected', rejection: this.#rejection } : { kind: 'lost', cause, wasGood },
     );
   }
 
@@ -254,6 +259,7 @@ class Dialogue {
       case 'welcome':
         return this.#onWelcome(message);
       case 'leaving':
+        this.#isSentAway = true;
         return this.#fail('the server is about to stop');
       case 'offer':
       case 'withdraw':

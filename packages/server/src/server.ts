@@ -21,11 +21,12 @@ import { createHandlers } from './http/handlers.ts';
 import type { Services } from './http/services.ts';
 import { createStreams } from './http/streams.ts';
 import { createMetrics } from './metrics.ts';
-import type { Random } from './random.ts';
+import { newId, type Random } from './random.ts';
 import { createDefinitions } from './runs/definitions.ts';
 import { createRuns } from './runs/runs.ts';
 import { createRetention, RETENTION_DEFAULTS } from './scheduler/retention.ts';
 import { createScheduler } from './scheduler/scheduler.ts';
+import { type Notices, openNotices } from './store/notices.ts';
 import type { Store } from './store/store.ts';
 
 /** All parts of a server, composed and not yet listening. */
@@ -50,7 +51,11 @@ export async function composeServer(ports: {
   name: string;
 }): Promise<Composed> {
   const { config, store, clock, random, log, version, name } = ports;
-  const hints = createHints();
+  let notices: Notices | null = null;
+  const hints = createHints((topic) => {
+    // Whoever has heard that there is work does it; others need not look for it, too.
+    if (replica.hasOthers && topic !== 'plan' && topic !== 'dispatch') notices?.tell(topic);
+  });
   const definitions = createDefinitions();
   const metrics = createMetrics({ store, version, now: clock.now() });
   const sessions = new Sessions();
@@ -149,6 +154,11 @@ export async function composeServer(ports: {
     hints,
     async start() {
       await replica.start();
+      const { database: address } = config;
+      if (address !== null && !address.pooler) {
+        const { notify } = store;
+        notices = openNotices({ address, clock, log, self: newId(random), notify, hear: hints.hear });
+      }
       scheduler.start();
       recovery.start();
       dispatcher.start();
@@ -157,10 +167,13 @@ export async function composeServer(ports: {
     },
     async stop() {
       draining = true;
-      await gateway.stop();
+      // When that cannot be stored, nobody is told to go elsewhere, and agents find out by themselves.
+      const gently = await replica.leave().catch(() => false);
+      await gateway.stop({ gently });
       streams.stop();
       const loops = [scheduler, dispatcher, delivery, retention, recovery];
       await Promise.all(loops.map((loop) => loop.stop()));
+      await notices?.stop();
       await replica.stop();
       await app.close();
     },

@@ -41,6 +41,7 @@ export class Composition {
   #underWay = 0;
   #parts: Awaited<ReturnType<Composition['compose']>> | null = null;
   #http: Server | null = null;
+  #frozen: Promise<void> | null = null;
   /** All servers on this database, this one too, and whether they give each other hints. */
   readonly #servers: Set<Composition>;
   readonly #hints: boolean;
@@ -67,17 +68,30 @@ export class Composition {
     const other = new Composition(this.#database, this, hints);
     running.add(other);
     await other.boot();
-    // Each has seen the others once.
-    for (const server of this.#servers) await server.sees(this.#servers.size - 1);
+    await this.comes(() => [...this.#servers].every((server) => server.parts.replica.hasOthers));
     return other;
   }
 
-  /** Waits until this server knows of so many others. */
-  async sees(others: number): Promise<void> {
-    await this.until(() => {
-      this.clock.advance(100);
-      return this.parts.replica.hasOthers === others > 0;
-    });
+  /** Waits until something is so while time goes by for all servers, each step of it after all has come to rest. */
+  async comes(condition: () => boolean | Promise<boolean>, ...agents: ScriptedAgent[]): Promise<void> {
+    // Shorter than the silence after which an agent is cut off.
+    for (let ms = 0; ms < 14_000; ms += 50) {
+      for (const agent of agents) await agent.flushed();
+      for (const server of this.#servers) if (server.#parts && !server.#frozen) await server.#rest();
+      if (await condition()) return;
+      this.clock.advance(50);
+    }
+    throw new Error(`${String(condition)}: it did not come to that`);
+  }
+
+  /** Stands still: nothing that it asks of the database is answered until it goes on. */
+  freeze(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#frozen = promise;
+    return () => {
+      this.#frozen = null;
+      resolve();
+    };
   }
 
   async boot(): Promise<void> {
@@ -214,17 +228,18 @@ export class Composition {
   }
 
   #watched(driver: Driver): Driver {
-    const counted = async <T>(work: Promise<T>): Promise<T> => {
+    const counted = async <T>(work: () => Promise<T>): Promise<T> => {
       this.#underWay += 1;
       try {
-        return await work;
+        await this.#frozen;
+        return await work();
       } finally {
         this.#underWay -= 1;
       }
     };
     return {
-      write: (operation, key) => counted(driver.write(operation, key)),
-      read: (operation) => counted(driver.read(operation)),
+      write: (operation, key) => counted(() => driver.write(operation, key)),
+      read: (operation) => counted(() => driver.read(operation)),
       now: () => driver.now(),
       onCommit: (listener) => driver.onCommit(listener),
       onRecovery: (listener) => driver.onRecovery(listener),

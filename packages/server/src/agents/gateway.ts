@@ -19,6 +19,9 @@ export const HEARTBEAT_MS = 5_000;
 const SILENT_MS = 3 * HEARTBEAT_MS;
 /** A connection must have proven itself within this. */
 const HANDSHAKE_MS = 10_000;
+/** A server that stops sends its agents away at this pace, and all within this time. */
+const LEAVING_EACH_MS = 5;
+const LEAVING_MAX_MS = 5_000;
 /** How long the closing of a connection may take. */
 const CLOSING_MS = 2_000;
 /** Connections that may be in their handshake at one time. */
@@ -61,8 +64,8 @@ export interface Gateway {
   disconnect(agentId: string, reason: string): void;
   cancel(agentId: string, attemptId: string, epoch: number): void;
   withdraw(agentId: string, attemptId: string, epoch: number): void;
-  /** Tells agents to go elsewhere, and closes. Their jobs go on. */
-  stop(): Promise<void>;
+  /** Tells agents to go elsewhere, `gently` a few at a time, and closes. Their jobs go on. */
+  stop(options?: { gently: boolean }): Promise<void>;
 }
 
 /** Holds the agents' sessions: handshake, resume, and their messages in order. */
@@ -372,6 +375,22 @@ export function createGateway(
     }
   }
 
+  /** Agents that came all at once to another server would be a burden there. */
+  async function sendAway(): Promise<void> {
+    const here = sessions.all();
+    const spreadMs = Math.min(LEAVING_MAX_MS, here.length * LEAVING_EACH_MS);
+    const left = here.map(
+      (session, index) =>
+        new Promise<void>((resolve) => {
+          clock.after(Math.floor((index * spreadMs) / here.length), () => {
+            session.send({ type: 'leaving' });
+            resolve();
+          });
+        }),
+    );
+    await Promise.all(left);
+  }
+
   function track(work: Promise<void>): void {
     const tracked: Promise<void> = work
       .catch((error: unknown) => log.error({ err: error }, 'the end of a session could not be stored'))
@@ -397,9 +416,10 @@ export function createGateway(
     withdraw(agentId, attemptId, epoch) {
       if (!sessions.withdraw(agentId, { attemptId, epoch })) ports.hints.tell('offers');
     },
-    async stop() {
+    async stop({ gently } = { gently: false }) {
       stopping = true;
       for (const each of atStop) each();
+      if (gently) await sendAway();
       for (const session of sessions.all()) session.send({ type: 'leaving' });
       const left = [...sockets];
       for (const socket of left) socket.close(1001);

@@ -10,6 +10,7 @@ import * as jobReads from './jobReads.ts';
 import * as jobs from './jobs.ts';
 import * as joinTokens from './joinTokens.ts';
 import type { Operation, Transaction } from './operation.ts';
+import * as notices from './notices.ts';
 import * as output from './output.ts';
 import * as planning from './planning.ts';
 import * as recovery from './recovery.ts';
@@ -118,6 +119,7 @@ const reads = {
   readAgentById: sessions.readAgentById,
   readRoster: sessions.readRoster,
   listReplicas: replicas.listReplicas,
+  notify: notices.notify,
   readRecovery: recovery.readRecovery,
   readHeldRuns: recovery.readHeldRuns,
   countHeldRuns: recovery.countHeldRuns,
