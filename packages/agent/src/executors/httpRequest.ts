@@ -120,10 +120,11 @@ export function redirected(
   location: string,
   redirectTo: HttpStep['redirectTo'],
 ): HttpRequest {
-  const shown = location.slice(0, URL_LENGTH);
+  const place = asUtf8(location);
+  const shown = place.slice(0, URL_LENGTH);
   const fault = (message: string) => new HttpFault('httpRedirect', message);
-  if (!URL.canParse(location, request.url)) throw fault(`redirected to ${shown}, which is not a URL`);
-  const url = new URL(location, request.url);
+  if (!URL.canParse(place, request.url)) throw fault(`redirected to ${shown}, which is not a URL`);
+  const url = new URL(place, request.url);
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
     throw fault(`redirected to ${url.protocol}, which is not followed`);
   const isSameOrigin = url.origin === new URL(request.url).origin;
@@ -145,4 +146,13 @@ export function redirected(
     headers,
     body: becomesGet ? null : request.body,
   };
+}
+
+/** Headers come as Latin-1, but some servers put UTF-8 into them. */
+function asUtf8(header: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'));
+  } catch {
+    return header;
+  }
 }
