@@ -3,6 +3,7 @@ import { commitsSuite } from './commits.ts';
 import { dispatchSuite } from './dispatch.ts';
 import { historySuite } from './history.ts';
 import { planningSuite } from './planning.ts';
+import { recoverySuite } from './recovery.ts';
 import { retentionSuite } from './retention.ts';
 import { sessionsSuite } from './sessions.ts';
 import type { Open } from './world.ts';
@@ -16,4 +17,5 @@ export function operationSuite(open: Open): void {
   sessionsSuite(open);
   retentionSuite(open);
   historySuite(open);
+  recoverySuite(open);
 }

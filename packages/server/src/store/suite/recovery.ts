@@ -1,0 +1,428 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { HistoryAttempt } from '@rota/contract';
+import { attemptIdOf, runIdOf } from '../../runs/ids.ts';
+import { EPOCH_LEAP } from '../holding.ts';
+import type { RecoveryRow } from '../tables.ts';
+import { MINUTE, type Open, SECOND, START, SUCCESS, World } from './world.ts';
+
+/** An attempt of a scheduled run as its agent tells of it. */
+function told(jobId: string, scheduledFor: number, more: Partial<HistoryAttempt> = {}): HistoryAttempt {
+  const occurrenceKey = `s:${scheduledFor}`;
+  const runId = runIdOf({ tenantId: 'acme', jobId, occurrenceKey, part: '' });
+  return {
+    attemptId: attemptIdOf(runId, 1),
+    epoch: 1,
+    state: 'started',
+    permitted: true,
+    key: {
+      jobId,
+      revision: 1,
+      kind: 'scheduled',
+      occurrenceKey,
+      part: '',
+      scheduledFor,
+      dueAt: scheduledFor,
+      timeoutMs: null,
+    },
+    startedMsAgo: 3_000,
+    endedMsAgo: null,
+    end: null,
+    ...more,
+  };
+}
+
+const ended = (jobId: string, scheduledFor: number, more: Partial<HistoryAttempt> = {}) =>
+  told(jobId, scheduledFor, { state: 'ended', end: { ...SUCCESS, exitCode: 0 }, endedMsAgo: 1_000, ...more });
+
+const runIdIn = ({ attemptId }: HistoryAttempt) => attemptId.replace(/-\d+$/, '');
+
+/** Begins a recovery, and gives what it is. */
+async function recover(world: World, cause: RecoveryRow['cause'] = 'failover'): Promise<RecoveryRow> {
+  return world.store.beginRecovery({ cause });
+}
+
+/** An agent resumes, and is asked. @returns its session */
+async function resume(world: World, agentId: string) {
+  const answer = await world.connect(agentId, { lastNonce: 'any', journalSeq: 1_000, confirm: false });
+  assert('sessionEpoch' in answer && answer.recovering === true);
+  return { tenantId: world.tenantId, agentId, sessionEpoch: answer.sessionEpoch };
+}
+
+async function held(world: World): Promise<string[]> {
+  return (await world.store.readHeldRuns({ after: null, limit: 100 })).map(({ id }) => id);
+}
+
+/** What happens when a database goes on from an older state. */
+export function recoverySuite(open: Open): void {
+  describe('beginRecovery', () => {
+    it('ends every session, and lets each agent resume once with any nonce, after which it is asked', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.agent('two');
+      await recover(world);
+      const agents = await world.rows<{ id: string; awaited: string; state: string; sessionEpoch: number }>(
+        'select "id", "awaited", "state", "sessionEpoch" from "agents" order by "id"',
+      );
+      assert.deepEqual(
+        agents.map((agent) => ({ ...agent })),
+        [
+          { id: 'one', awaited: 'online', state: 'offline', sessionEpoch: 1 + EPOCH_LEAP },
+          { id: 'two', awaited: 'offline', state: 'offline', sessionEpoch: EPOCH_LEAP },
+        ],
+      );
+      assert.deepEqual(await world.rows('select * from "replicas"'), []);
+      const session = await resume(world, 'one');
+      assert(await world.store.endHistory(session));
+      const again = await world.connect('one', { lastNonce: 'one-nonce', journalSeq: 1_000 });
+      assert.equal('recovering' in again, false);
+      const found = await world.store.readRecovery({});
+      assert.deepEqual(
+        found?.awaited.map(({ id }) => id),
+        ['two'],
+      );
+    });
+
+    for (const state of ['planned', 'queued', 'offered'] as const) {
+      it(`holds a run that is ${state}, and nothing that was decided before moves it`, async () => {
+        const world = await World.open(open);
+        await world.online('one');
+        await world.job('a');
+        const id = await world.inState(state, 'a', 'one');
+        const before = await world.run(id);
+        await recover(world);
+        const now = state === 'planned' ? 'planned' : 'queued';
+        await world.expect(id, now, { wakeAt: null, reason: 'recovering', slot: 0, agentId: null });
+        world.pass(MINUTE);
+        await world.queueDue();
+        await world.settle();
+        assert.deepEqual(await world.store.readQueuedRuns({ limit: 10 }), []);
+        const decision = { run: { ...before, state: 'queued' }, action: 'offer', agentId: 'one', offerMs: 1_000, passed: [] } as const;
+        assert.deepEqual(await world.store.decideRuns({ decisions: [decision] }), []);
+        if (state === 'offered') {
+          const attemptId = attemptIdOf(id, 1);
+          const key = { tenantId: 'acme', agentId: 'one', attemptId, epoch: before.epoch };
+          assert.equal(await world.accept(key), null);
+        }
+        await world.expect(id, now, { reason: 'recovering' });
+      });
+    }
+
+    it('knows that nobody hears what is going on; of a backup nobody knows whether it is', async () => {
+      for (const [cause, state] of [
+        ['failover', 'running'],
+        ['restore', 'unknown'],
+      ] as const) {
+        const world = await World.open(open);
+        await world.online('one');
+        await world.job('a');
+        const id = await world.inState('running', 'a', 'one');
+        await recover(world, cause);
+        await world.expect(id, state, { contactLostAt: world.now, slot: 1 });
+      }
+    });
+
+    it('gives no id of an event twice, and tells watchers', async () => {
+      const world = await World.open(open);
+      await world.job('a');
+      const before = await world.store.lastEventId({});
+      await recover(world);
+      const [event] = await world.store.readEvents({ tenantId: 'acme', after: before, limit: 10 });
+      assert.equal(event?.type, 'server');
+      assert(event && event.id > before + 1_000);
+    });
+
+    it('takes no plan that was made from what is lost', async () => {
+      const world = await World.open(open);
+      await world.job('a');
+      await recover(world);
+      assert.equal(await world.plan('a', [world.instant('a', START + MINUTE)]), 0);
+      assert.equal((await world.readJob('a')).plannedThrough, START);
+      const [due] = await world.store.readDueJobs({ horizon: START + MINUTE, limit: 1 });
+      assert.equal(due?.recoveryId, 1);
+    });
+
+    it('holds what comes due while its job may be running unheard, but nothing that is let go', async () => {
+      const world = await World.open(open);
+      await world.agent('one');
+      await world.job('a');
+      const { id: recoveryId, holdUntil } = await recover(world);
+      const job = await world.readJob('a');
+      const run = world.instant('a', world.now + 10 * SECOND);
+      const plan = { tenantId: 'acme', jobId: 'a', revision: 1, recoveryId, nextAt: world.now, gaps: [] };
+      await world.store.storePlans({
+        plans: [{ ...plan, expectedThrough: job.plannedThrough, plannedThrough: run.dueAt, runs: [run] }],
+      });
+      world.pass(10 * SECOND);
+      await world.queueDue();
+      await world.expect(run.id, 'planned', { reason: 'recovering', wakeAt: null });
+      assert.equal(await world.store.releaseRuns({ recoveryId, runs: [{ tenantId: 'acme', id: run.id }] }), 1);
+      await world.queueDue();
+      await world.expect(run.id, 'queued', { reason: null });
+      world.pass(holdUntil - world.now);
+      const later = world.instant('a', world.now);
+      await world.store.storePlans({
+        plans: [{ ...plan, expectedThrough: run.dueAt, plannedThrough: later.dueAt, runs: [later] }],
+      });
+      await world.queueDue();
+      await world.expect(later.id, 'queued');
+      await world.expect(run.id, 'skipped', { reason: 'superseded' });
+    });
+  });
+
+  describe('releaseRuns', () => {
+    it('changes nothing in the name of a recovery that is not the last', async () => {
+      const world = await World.open(open);
+      await world.job('a');
+      const id = await world.inState('queued', 'a', 'one');
+      const first = await recover(world);
+      const second = await recover(world);
+      const runs = [{ tenantId: 'acme', id }];
+      assert.equal(await world.store.releaseRuns({ recoveryId: first.id, runs }), 0);
+      await world.expect(id, 'queued', { reason: 'recovering' });
+      assert.equal(await world.store.releaseRuns({ recoveryId: second.id, runs }), 1);
+      await world.expect(id, 'queued', { reason: null, wakeAt: world.now });
+    });
+
+    it('skips an instant that a later one of its job has overtaken', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('queued', 'a', 'one');
+      const recovery = await recover(world);
+      const session = await resume(world, 'one');
+      const later = ended('a', START + 2_000);
+      world.pass(5 * SECOND);
+      await world.store.adoptAttempts({ ...session, attempts: [later] });
+      await world.store.releaseRuns({ recoveryId: recovery.id, runs: [{ tenantId: 'acme', id }] });
+      await world.expect(id, 'skipped', { reason: 'superseded', detail: `by run ${runIdIn(later)}` });
+    });
+
+    it('starts nothing that waited in a backup for longer than agents remember', async () => {
+      const world = await World.open(open);
+      await world.job('a');
+      const id = await world.inState('queued', 'a', 'one');
+      world.pass(11 * MINUTE);
+      const recovery = await recover(world, 'restore');
+      await world.store.releaseRuns({ recoveryId: recovery.id, runs: [{ tenantId: 'acme', id }] });
+      await world.expect(id, 'missed', { reason: 'restored' });
+    });
+  });
+
+  describe('adoptAttempts', () => {
+    it('makes a run again that was lost, running or ended, and telling it again changes nothing', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      world.pass(20 * SECOND);
+      await recover(world);
+      const session = await resume(world, 'one');
+      const first = ended('a', START + 1_000, { end: { ...SUCCESS, outcome: 'failed', exitCode: 3 } });
+      const second = told('a', START + 2_000);
+      const attempts = [second, first];
+      const adopted = await world.store.adoptAttempts({ ...session, attempts });
+      assert.deepEqual(adopted, { found: 2, lost: 0, doubled: [] });
+      await world.expect(runIdIn(first), 'failed', {
+        exitCode: 3,
+        reason: 'exitStatus',
+        scheduledFor: START + 1_000,
+        startedAt: world.now - 3_000,
+        endedAt: world.now - 1_000,
+        attempt: 1,
+        agentId: 'one',
+      });
+      await world.expect(runIdIn(second), 'running', { epoch: 1, attempt: 1, slot: 1, agentId: 'one' });
+      assert.equal((await world.readJob('a')).firedThrough, START + 2_000);
+      const before = await world.all();
+      const again = await world.store.adoptAttempts({ ...session, attempts });
+      assert.deepEqual(again, { found: 0, lost: 0, doubled: [] });
+      assert.equal(await world.all(), before);
+      // Its end is reported as always.
+      await world.end({ tenantId: 'acme', agentId: 'one', attemptId: second.attemptId, epoch: 1 });
+      await world.expect(runIdIn(second), 'succeeded');
+    });
+
+    for (const state of ['planned', 'queued', 'offered'] as const) {
+      it(`knows of a run that is ${state} that it was started, and what became of it`, async () => {
+        const world = await World.open(open);
+        await world.online('one');
+        await world.job('a');
+        const id = await world.inState(state, 'a', 'one');
+        await recover(world);
+        const session = await resume(world, 'one');
+        await world.store.adoptAttempts({ ...session, attempts: [told('a', START, { epoch: 4 })] });
+        await world.expect(id, 'running', { epoch: 4, attempt: 1, agentId: 'one', reason: null, slot: 1 });
+        await world.store.adoptAttempts({ ...session, attempts: [ended('a', START, { epoch: 4 })] });
+        await world.expect(id, 'succeeded', { slot: 0 });
+      });
+    }
+
+    it('settles what the database knew as started by the end that it had lost', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('running', 'a', 'one');
+      await recover(world);
+      const session = await resume(world, 'one');
+      await world.store.adoptAttempts({ ...session, attempts: [ended('a', START)] });
+      await world.expect(id, 'succeeded');
+      assert.equal((await world.attempt(attemptIdOf(id, 1))).outcome, 'succeeded');
+    });
+
+    it('holds a run whose refusal was lost, since its next attempt may be, and takes that over', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.online('two');
+      await world.job('a');
+      const id = await world.inState('starting', 'a', 'one');
+      const { epoch } = await world.run(id);
+      await recover(world);
+      const refused = told('a', START, { state: 'refused', epoch, key: null, startedMsAgo: null });
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [refused] });
+      await world.expect(id, 'queued', { reason: 'recovering', wakeAt: null, slot: 0 });
+      assert.equal((await world.attempt(attemptIdOf(id, 1))).state, 'notStarted');
+      const next = told('a', START, { attemptId: attemptIdOf(id, 2), epoch: epoch + 2 });
+      await world.store.adoptAttempts({ ...(await resume(world, 'two')), attempts: [next] });
+      await world.expect(id, 'running', { attempt: 2, agentId: 'two', epoch: epoch + 2 });
+    });
+
+    it('does not give the number of an attempt again that an agent has refused', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('queued', 'a', 'one');
+      await recover(world);
+      const refused = told('a', START, { state: 'refused', key: null });
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [refused] });
+      await world.expect(id, 'queued', { attempt: 1 });
+    });
+
+    it('keeps what comes too late as evidence: a terminal state stays', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('queued', 'a', 'one');
+      await recover(world);
+      await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' });
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [ended('a', START)] });
+      await world.expect(id, 'cancelled');
+      const attempt = await world.attempt(attemptIdOf(id, 1));
+      assert.equal(attempt.outcome, 'succeeded');
+      assert.match(attempt.evidenceJson ?? '', /succeeded/);
+    });
+
+    it('believes no run that its id does not fit, and knows none of a job that is lost', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      await recover(world);
+      const session = await resume(world, 'one');
+      const forged = { ...told('a', START + 1_000), attemptId: told('a', START + 2_000).attemptId };
+      const unknown = told('gone', START + 1_000);
+      const adopted = await world.store.adoptAttempts({ ...session, attempts: [forged, unknown] });
+      assert.deepEqual(adopted, { found: 0, lost: 2, doubled: [] });
+      assert.deepEqual(await world.rows('select * from "runs"'), []);
+    });
+
+    it('says of an attempt that another agent has had that it was doubled', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.online('two');
+      await world.job('a');
+      const id = await world.inState('running', 'a', 'one');
+      await recover(world);
+      const session = await resume(world, 'two');
+      const adopted = await world.store.adoptAttempts({ ...session, attempts: [told('a', START)] });
+      assert.deepEqual(adopted?.doubled, [attemptIdOf(id, 1)]);
+      await world.expect(id, 'running', { agentId: 'one' });
+    });
+
+    it('listens to nobody that it has not asked, nor to a session that is over', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const attempts = [told('a', START)];
+      const unasked = { tenantId: 'acme', agentId: 'one', sessionEpoch: 1, attempts };
+      assert.equal(await world.store.adoptAttempts(unasked), null);
+      await recover(world);
+      assert.equal(await world.store.adoptAttempts(unasked), null);
+      const session = await resume(world, 'one');
+      await world.store.endHistory(session);
+      assert.equal(await world.store.adoptAttempts({ ...session, attempts }), null);
+    });
+
+    it('lets whoever asks with the same key again find the run that was lost', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const runId = runIdOf({ tenantId: 'acme', jobId: 'a', occurrenceKey: 't:order-7', part: '' });
+      await recover(world);
+      const attempt = ended('a', START, { attemptId: attemptIdOf(runId, 1) });
+      const key = { ...attempt.key, kind: 'triggered', occurrenceKey: 't:order-7' } as HistoryAttempt['key'];
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [{ ...attempt, key }] });
+      const request = {
+        id: runId,
+        tenantId: 'acme',
+        jobId: 'a',
+        revision: 1,
+        kind: 'triggered' as const,
+        occurrenceKey: 't:order-7',
+        part: '',
+        definitionJson: null,
+        timeoutMs: null,
+        createdBy: 'me',
+        startDeadlineMs: MINUTE,
+        idempotencyKey: 'order-7',
+      };
+      assert.deepEqual(await world.store.requestRuns({ runs: [request] }), [{ runId, created: false }]);
+      await world.expect(runId, 'succeeded');
+    });
+
+    it('gives the slot to a run that is going on once the one that had it is known to have ended', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const before = await world.inState('running', 'a', 'one');
+      await recover(world);
+      const session = await resume(world, 'one');
+      const next = told('a', START + 1_000, { epoch: 9 });
+      await world.store.adoptAttempts({ ...session, attempts: [next] });
+      await world.expect(runIdIn(next), 'running', { slot: 0 });
+      await world.store.adoptAttempts({ ...session, attempts: [ended('a', START)] });
+      await world.expect(before, 'succeeded');
+      await world.store.endHistory(session);
+      await world.expect(runIdIn(next), 'running', { slot: 1 });
+    });
+  });
+
+  describe('settleRecovery', () => {
+    it('waits for what is held and who is awaited; an agent that is gone is not', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('queued', 'a', 'one');
+      const { id: recoveryId } = await recover(world);
+      assert.equal(await world.store.settleRecovery({ recoveryId }), false);
+      assert.equal(await world.store.removeAgent({ tenantId: 'acme', name: 'one', gone: false }), 'active');
+      await world.store.removeAgent({ tenantId: 'acme', name: 'one', gone: true });
+      assert.deepEqual((await world.store.readRecovery({}))?.awaited, []);
+      assert.deepEqual(await held(world), [id]);
+      assert.equal(await world.store.countHeldRuns({ tenantId: 'acme' }), 1);
+      assert.equal(await world.store.settleRecovery({ recoveryId }), false);
+      await world.store.releaseRuns({ recoveryId, runs: [{ tenantId: 'acme', id }] });
+      assert.equal(await world.store.settleRecovery({ recoveryId }), true);
+      assert.notEqual((await world.store.readRecovery({}))?.recovery.settledAt, null);
+    });
+
+    it('waits no longer than agents remember when nothing is held, and asks one that comes later', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      const { id: recoveryId } = await recover(world);
+      world.pass(9 * MINUTE);
+      assert.equal(await world.store.settleRecovery({ recoveryId }), false);
+      world.pass(2 * MINUTE);
+      assert.equal(await world.store.settleRecovery({ recoveryId }), true);
+      await resume(world, 'one');
+    });
+  });
+}
