@@ -2,6 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import {
   type AgentMessage,
   agentProof,
+  type HistoryAttempt,
   type JournalledAttempt,
   type Permit,
   PROTOCOL_VERSION,
@@ -22,6 +23,8 @@ export interface AgentDisk {
   journalSeq: number;
   bootId: string;
   journal: JournalledAttempt[];
+  /** What it tells a server that has lost commits. */
+  history: HistoryAttempt[];
 }
 
 /** A fault of the handshake; what is not named goes as it should. */
@@ -34,6 +37,8 @@ export interface HandshakeFaults {
   stopAfter?: 'hello' | 'resume';
   /** The nonce does not reach the disk. */
   loseNonce?: boolean;
+  /** The history is kept back. */
+  loseHistory?: boolean;
   /** The nonce that `ready` shows. */
   readyNonce?: string;
 }
@@ -59,7 +64,7 @@ export class ScriptedAgent {
   constructor(name: string, url: () => string, keys = newKeys()) {
     this.name = name;
     this.publicKey = keys.publicKey;
-    this.disk = { agentId: `agent-${name}`, lastNonce: null, journalSeq: 0, bootId: 'boot', journal: [] };
+    this.disk = { agentId: `agent-${name}`, lastNonce: null, journalSeq: 0, bootId: 'boot', journal: [], history: [] };
     this.#privateKey = keys.privateKey;
     this.dials = url;
   }
@@ -127,6 +132,8 @@ export class ScriptedAgent {
     const welcome = await this.next('welcome', 'rejected');
     if (welcome.type === 'rejected' || faults.stopAfter === 'resume') return welcome;
     if (!faults.loseNonce) this.disk.lastNonce = welcome.nonce;
+    if (welcome.recovering && !faults.loseHistory)
+      this.send({ type: 'history', attempts: this.disk.history, last: true });
     this.send({ type: 'ready', nonce: faults.readyNonce ?? welcome.nonce });
     return welcome;
   }
@@ -216,6 +223,7 @@ export class ScriptedAgent {
   started(attempt: { attemptId: string; epoch: number }): void {
     const { attemptId, epoch } = attempt;
     const journalSeq = this.journal(attempt, 'started');
+    this.#remember(attempt, null);
     this.send({ type: 'started', attemptId, epoch, seq: 1, pid: 7, journalSeq });
   }
 
@@ -233,6 +241,36 @@ export class ScriptedAgent {
     const { attemptId, epoch } = attempt;
     const journalSeq = this.journal(attempt, 'ended');
     this.send({ type: 'ended', attemptId, epoch, seq: 99, end: { ...SUCCESS, ...end }, journalSeq });
+  }
+
+  /** Ends an attempt and sees that the server has committed it: it is of no more interest but to one that loses that. */
+  async settle(attempt: { attemptId: string; epoch: number }, end: Partial<Ended['end']> = {}): Promise<void> {
+    this.ended(attempt, end);
+    for (;;) {
+      const ack = await this.next('ack');
+      if (ack.attemptId === attempt.attemptId && ack.done) break;
+    }
+    this.disk.journal = this.disk.journal.filter(({ attemptId }) => attemptId !== attempt.attemptId);
+    this.#remember(attempt, { ...SUCCESS, ...end });
+  }
+
+  #remember({ attemptId, epoch }: { attemptId: string; epoch: number }, end: Ended['end'] | null): void {
+    const known = this.disk.history.find((each) => each.attemptId === attemptId);
+    const permit = this.received.find(
+      (message) => message.type === 'permit' && permitOf(message).attemptId === attemptId,
+    );
+    const key = known?.key ?? (permit?.type === 'permit' ? permitOf(permit).key : null);
+    this.disk.history = this.disk.history.filter((each) => each !== known);
+    this.disk.history.push({
+      attemptId,
+      epoch,
+      state: end === null ? 'started' : 'ended',
+      permitted: true,
+      key,
+      startedMsAgo: 0,
+      endedMsAgo: end === null ? null : 0,
+      end,
+    });
   }
 
   status(more: Partial<Extract<AgentMessage, { type: 'status' }>> = {}): void {

@@ -97,7 +97,13 @@ export function recoverySuite(open: Open): void {
         await world.queueDue();
         await world.settle();
         assert.deepEqual(await world.store.readQueuedRuns({ limit: 10 }), []);
-        const decision = { run: { ...before, state: 'queued' }, action: 'offer', agentId: 'one', offerMs: 1_000, passed: [] } as const;
+        const decision = {
+          run: { ...before, state: 'queued' },
+          action: 'offer',
+          agentId: 'one',
+          offerMs: 1_000,
+          passed: [],
+        } as const;
         assert.deepEqual(await world.store.decideRuns({ decisions: [decision] }), []);
         if (state === 'offered') {
           const attemptId = attemptIdOf(id, 1);
@@ -156,7 +162,10 @@ export function recoverySuite(open: Open): void {
       world.pass(10 * SECOND);
       await world.queueDue();
       await world.expect(run.id, 'planned', { reason: 'recovering', wakeAt: null });
-      assert.equal(await world.store.releaseRuns({ recoveryId, runs: [{ tenantId: 'acme', id: run.id }] }), 1);
+      assert.equal(
+        await world.store.releaseRuns({ recoveryId, runs: [{ tenantId: 'acme', id: run.id }] }),
+        1,
+      );
       await world.queueDue();
       await world.expect(run.id, 'queued', { reason: null });
       world.pass(holdUntil - world.now);
