@@ -37,7 +37,7 @@ const inState = (id: string, state: string) =>
 
 /** A command that says that it began and goes on when `gate` exists: a long job without a clock. */
 function gated(gate: string): string {
-  return `echo begun; while [ ! -e ${gate} ]; do sleep 0.05; done; echo done; exit 7`;
+  return `echo begun; while [ -d ${path.dirname(gate)} ] && [ ! -e ${gate} ]; do sleep 0.05; done; echo done; exit 7`;
 }
 
 async function outputOf(id: string): Promise<string> {

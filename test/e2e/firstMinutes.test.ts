@@ -122,7 +122,7 @@ test('near misses get a hint', async () => {
 
 test('Ctrl-C says what goes on running, and what goes on is reported after the next start', async () => {
   const gate = path.join(installation.folder, 'gate');
-  const command = `echo begun; while [ ! -e ${gate} ]; do sleep 0.05; done; echo finished; exit 7`;
+  const command = `echo begun; while [ -d ${path.dirname(gate)} ] && [ ! -e ${gate} ]; do sleep 0.05; done; echo finished; exit 7`;
   const asked = await installation.run(['exec', '--json', '--', 'sh', '-c', command]);
   const { runs } = JSON.parse(asked.stdout) as { runs: { id: string }[] };
   const id = runs[0]?.id as string;

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, watch } from 'node:fs';
+import { dirname } from 'node:path';
 import { afterEach, beforeEach } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { FakeServer, silent } from './fakeServer.testing.ts';
@@ -80,9 +81,9 @@ export function appears(path: string): Promise<void> {
   });
 }
 
-/** A command that goes on when the file `gate` is there. */
+/** A command that goes on when the file `gate` is there, or its folder, and so the test, is not. */
 export const gated = (gate: string) =>
-  `echo begun; while [ ! -e ${gate} ]; do sleep 0.02; done; echo done; exit 7`;
+  `echo begun; while [ -d ${dirname(gate)} ] && [ ! -e ${gate} ]; do sleep 0.02; done; echo done; exit 7`;
 
 /** Resolves once the attempt has said `begun`. */
 export async function isRunning(attemptId: string): Promise<void> {
