@@ -156,7 +156,9 @@ test('on a full disk a running job goes on and its end is reported, while offers
     await start({ minFreeBytes: 4 * 1024 * 1024 });
     const gate = mkdtempSync(`${tmpdir()}/rota-gate-`);
     const id = await server.run(
-      command(`echo begun; while [ -d ${gate} ] && [ ! -e ${gate}/go ]; do sleep 0.02; done; head -c 300000 /dev/zero; exit 7`),
+      command(
+        `echo begun; while [ -d ${gate} ] && [ ! -e ${gate}/go ]; do sleep 0.02; done; head -c 300000 /dev/zero; exit 7`,
+      ),
     );
     await isRunning(id);
     assert.throws(() => writeFileSync(`${disk}/filler`, Buffer.alloc(32 * 1024 * 1024)), { code: 'ENOSPC' });
