@@ -75,11 +75,11 @@ export class Composition {
   /** Waits until something is so while time goes by for all servers, each step of it after all has come to rest. */
   async comes(condition: () => boolean | Promise<boolean>, ...agents: ScriptedAgent[]): Promise<void> {
     // Shorter than the silence after which an agent is cut off.
-    for (let ms = 0; ms < 14_000; ms += 50) {
+    for (let ms = 0; ms < 14_000; ms += 100) {
       for (const agent of agents) await agent.flushed();
       for (const server of this.#servers) if (server.#parts && !server.#frozen) await server.#rest();
       if (await condition()) return;
-      this.clock.advance(50);
+      this.clock.advance(100);
     }
     throw new Error(`${String(condition)}: it did not come to that`);
   }

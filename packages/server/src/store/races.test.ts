@@ -318,6 +318,74 @@ describe('two servers at one instant', () => {
     await checkHistory();
   });
 
+  it('open a session at a server or give the server up, and leave no session that nobody holds', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const id = `held${round}`;
+      const replicaId = `replica${round}`;
+      await a.agent(id);
+      await a.replica(replicaId);
+      const [answer] = await both<unknown>(
+        round,
+        () => a.connect(id, { replicaId, confirm: false }),
+        () => b.store.endReplica({ id: replicaId }),
+      );
+      const isOpen = 'sessionEpoch' in (answer as object);
+      const left = (await a.store.listReplicas({})).find((replica) => replica.id === replicaId);
+      assert.equal(left?.lostAt !== null && left !== undefined, isOpen, 'who has a session is not forgotten');
+      await both(
+        round,
+        () => a.store.closeLostSessions({ limit: 10 }),
+        () => b.store.closeLostSessions({ limit: 10 }),
+      );
+      await a.store.closeLostSessions({ limit: 10 });
+      const agent = await a.store.readAgentById({ agentId: id });
+      assert.deepEqual([agent?.state, agent?.replicaId], ['offline', null]);
+      assert(!(await a.store.listReplicas({})).some((replica) => replica.id === replicaId));
+    }
+  });
+
+  it('end the sessions of a lost server once, and none that has moved', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const replicaId = `lost${round}`;
+      const [stays, moves] = [`stays${round}`, `moves${round}`];
+      await a.replica(replicaId);
+      for (const id of [stays, moves]) {
+        await a.agent(id);
+        await a.connect(id, { replicaId });
+      }
+      await a.store.endReplica({ id: replicaId });
+      const [closed, , moved] = await Promise.all([
+        a.store.closeLostSessions({ limit: 10 }),
+        b.store.closeLostSessions({ limit: 10 }),
+        b.connect(moves, { lastNonce: `${moves}-nonce`, newNonce: 'n2' }),
+      ]);
+      assert(closed <= 2 && 'sessionEpoch' in moved);
+      while ((await a.store.closeLostSessions({ limit: 10 })) > 0);
+      assert.equal((await a.store.readAgentById({ agentId: stays }))?.state, 'offline');
+      const there = await a.store.readAgentById({ agentId: moves });
+      assert.deepEqual([there?.state, there?.replicaId], ['online', 'server']);
+    }
+  });
+
+  it('take an offer back from an agent that is away once, or let it stand when the agent has come', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const name = `away${round}`;
+      await a.agent(name);
+      await a.job(name);
+      const id = await a.inState('offered', name, name);
+      const runs = [{ tenantId: 'acme', id }];
+      const [withdrawn] = await both<unknown>(
+        round,
+        () => a.store.withdrawFromAway({ runs }),
+        () => b.connect(name),
+      );
+      const again = await b.store.withdrawFromAway({ runs });
+      assert.equal(again, 0);
+      await a.expect(id, withdrawn === 1 ? 'queued' : 'offered');
+    }
+    await checkHistory();
+  });
+
   it('make one run of an idempotency key', async () => {
     await a.job('key');
     for (let round = 0; round < ROUNDS; round += 1) {

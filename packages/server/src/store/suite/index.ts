@@ -4,6 +4,7 @@ import { dispatchSuite } from './dispatch.ts';
 import { historySuite } from './history.ts';
 import { planningSuite } from './planning.ts';
 import { recoverySuite } from './recovery.ts';
+import { replicasSuite } from './replicas.ts';
 import { retentionSuite } from './retention.ts';
 import { sessionsSuite } from './sessions.ts';
 import type { Open } from './world.ts';
@@ -15,6 +16,7 @@ export function operationSuite(open: Open): void {
   dispatchSuite(open);
   attemptsSuite(open);
   sessionsSuite(open);
+  replicasSuite(open);
   retentionSuite(open);
   historySuite(open);
   recoverySuite(open);

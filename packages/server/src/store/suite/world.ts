@@ -145,7 +145,7 @@ export class World {
     );
   }
 
-  /** Opens a session, and confirms it and is ready. */
+  /** Opens a session, and confirms it and is ready; another server than `server` must be there. */
   async connect(
     agentId: string,
     shown: {
@@ -159,7 +159,7 @@ export class World {
     const { lastNonce = null, journalSeq = 0, newNonce = `${agentId}-nonce`, confirm = true } = shown;
     const { replicaId = 'server' } = shown;
     const { tenantId } = this;
-    await this.replica(replicaId);
+    if (replicaId === 'server') await this.replica(replicaId);
     const answer = await this.store.openSession({
       tenantId,
       agentId,
