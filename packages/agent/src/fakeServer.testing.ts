@@ -37,7 +37,7 @@ export class FakeServer {
   readonly messages: AgentMessage[] = [];
   readonly committed = new Map<string, Committed>();
   readonly keyId = 'k1';
-  readonly #keys = generateKeyPairSync('ed25519');
+  #keys = generateKeyPairSync('ed25519');
   readonly #server: WebSocketServer;
   readonly #folders: string[] = [];
   readonly #waiting = new Set<() => void>();
@@ -90,6 +90,12 @@ export class FakeServer {
     };
     writeFileSync(`${folder}/identity.json`, JSON.stringify(identity), { mode: 0o600 });
     return folder;
+  }
+
+  /** Knows the agent of another server, and is known to it, as servers of one database are. */
+  joins(other: FakeServer): void {
+    this.#keys = other.#keys;
+    this.#agentKey = other.#agentKey;
   }
 
   trust(publicKey: string): void {

@@ -12,7 +12,7 @@ import {
   start,
   startSession,
 } from './agentFixture.testing.ts';
-import { command, silent } from './fakeServer.testing.ts';
+import { command, FakeServer, silent } from './fakeServer.testing.ts';
 import { startAgent } from './main.ts';
 import { isAlive } from './processTree.ts';
 
@@ -91,6 +91,24 @@ test('the nonce of the last session is shown in the next one, also by the next p
   const resume = await server.heard('resume', () => true, seen);
   assert.equal(resume.lastNonce, server.nonces[0]);
   assert.ok(resume.journalSeq >= 1);
+});
+
+test('an agent that is asked to leave is at the next server at once', async () => {
+  const other = await FakeServer.start();
+  other.joins(server);
+  const delays: number[] = [];
+  const warn = ({ delayMs }: { delayMs?: number }) => delayMs !== undefined && delays.push(delayMs);
+  try {
+    await start({ urls: [server.url, other.url], log: { ...silent, warn } });
+    server.send({ type: 'leaving' });
+    await other.heard('status');
+    assert.ok(delays.length === 1 && (delays[0] ?? 0) <= 200, `${delays} ms`);
+    assert.equal((await other.heard('resume')).lastNonce, server.nonces[0]);
+    assert.ok(!server.messages.some(({ type }) => type === 'goodbye'));
+  } finally {
+    await Promise.all(agents.splice(0).map((agent) => agent.stop()));
+    await other.stop();
+  }
 });
 
 test('nothing is said to a server that does not prove itself', async () => {

@@ -27,7 +27,7 @@ const REQUEST_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 /** Metrics of one server; states are counted by the store when they are read. `now` is the clock's, epoch ms. */
 export function createMetrics(ports: {
-  store: Pick<Store, 'countForMetrics' | 'countEndedSince' | 'onCommit'>;
+  store: Pick<Store, 'countForMetrics' | 'countEndedSince' | 'listReplicas' | 'onCommit'>;
   version: string;
   now: number;
 }): Metrics {
@@ -55,6 +55,12 @@ export function createMetrics(ports: {
   const agents = new Gauge({
     name: 'rota_agents',
     help: 'Agents by state.',
+    labelNames: ['state'],
+    registers,
+  });
+  const replicas = new Gauge({
+    name: 'rota_replicas',
+    help: 'Servers on this database by state: live, leaving, lost.',
     labelNames: ['state'],
     registers,
   });
@@ -103,6 +109,12 @@ export function createMetrics(ports: {
       runs.set({ state }, counted.runs[state] ?? 0);
     for (const state of ['online', 'offline', 'quarantined'])
       agents.set({ state }, counted.agents[state] ?? 0);
+    const servers = await store.listReplicas({});
+    const lost = servers.filter((each) => each.lostAt !== null).length;
+    const leaving = servers.filter((each) => each.lostAt === null && each.leavingAt !== null).length;
+    replicas.set({ state: 'lost' }, lost);
+    replicas.set({ state: 'leaving' }, leaving);
+    replicas.set({ state: 'live' }, servers.length - lost - leaving);
   }
 
   function readProcess(): void {

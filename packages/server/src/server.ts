@@ -134,6 +134,7 @@ export async function composeServer(ports: {
     failures,
     streams,
     disconnectAgent: gateway.disconnect,
+    replica,
     draining: () => draining,
     version,
     startedAt: clock.now(),

@@ -10,12 +10,28 @@ export function addStatusCommand(program: Command, cli: Cli): void {
       const client = cli.connect(options);
       const status = await client.call('status', {});
       if (output.json) return output.value({ url: cli.connection?.url, ...status });
-      const { jobs, agents, runs, lateness } = status;
+      const { jobs, servers, agents, runs, lateness } = status;
       const alarming = (count: number, text: string) => (count > 0 ? output.style('red', text) : text);
       output.facts([
         [
           'server',
           `${cli.connection?.url}, version ${status.version}, started ${output.time(status.startedAt)}`,
+        ],
+        [
+          'servers',
+          servers.length === 1
+            ? null
+            : servers
+                .map(({ name, state, startedAt, lastSeenAt, agents: held }) => {
+                  const since = `since ${output.time(startedAt)}, ${held} agents`;
+                  if (state === 'live') return `${name} (${since})`;
+                  if (state === 'leaving') return `${name} (leaving, ${since})`;
+                  return output.style(
+                    'red',
+                    `${name} (lost, last seen ${output.time(lastSeenAt)}, ${held} agents)`,
+                  );
+                })
+                .join('; '),
         ],
         ['timezone', status.timezone],
         ['jobs', `${jobs.total}: ${jobs.enabled} enabled, ${jobs.paused} paused`],

@@ -78,6 +78,16 @@ export const serverRoutes = {
       now: Instant,
       timezone: Type.String(),
       jobs: Type.Object({ total: Type.Integer(), enabled: Type.Integer(), paused: Type.Integer() }),
+      servers: Type.Array(
+        Type.Object({
+          name: Type.String({ description: 'Host and process id.' }),
+          state: Type.Enum(['live', 'leaving', 'lost']),
+          startedAt: Instant,
+          lastSeenAt: Instant,
+          agents: Type.Integer({ description: 'Agents of all tenants that are connected to it.' }),
+        }),
+        { description: 'All servers on this database.' },
+      ),
       agents: Type.Object({ online: Type.Integer(), offline: Type.Integer(), quarantined: Type.Integer() }),
       runs: Type.Object({
         queued: Type.Integer(),

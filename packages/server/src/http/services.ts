@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Replica } from '../agents/replica.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
 import type { Failures } from '../auth/failures.ts';
 import type { Clock } from '../clock.ts';
@@ -25,6 +26,8 @@ export interface Services {
   streams: Streams;
   /** Ends the session of an agent that was removed or renamed. */
   disconnectAgent(agentId: string, reason: string): void;
+  /** This server among those of its database. */
+  replica: Pick<Replica, 'id'>;
   /** Whether the server is about to stop. */
   draining(): boolean;
   version: string;

@@ -1,3 +1,4 @@
+import type { ReplicaWithAgents } from '../store/replicas.ts';
 import type { Handlers } from './call.ts';
 import { Refusal } from './errors.ts';
 import { instant } from './presenters.ts';
@@ -39,6 +40,7 @@ export function statusHandlers(services: Services): Pick<Handlers, 'health' | 'r
         now: instant(clock.now()),
         timezone,
         jobs: await store.countJobs({ tenantId }),
+        servers: (await store.listReplicas({})).map((each) => serverView(each, services)),
         agents: await store.countAgents({ tenantId }),
         runs: {
           queued: active.queued ?? 0,
@@ -51,5 +53,21 @@ export function statusHandlers(services: Services): Pick<Handlers, 'health' | 'r
         lateness: { p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs: quantile(1), runs: late.length },
       };
     },
+  };
+}
+
+function serverView(each: ReplicaWithAgents, { replica, clock }: Pick<Services, 'replica' | 'clock'>) {
+  return {
+    name: each.name,
+    state:
+      each.lostAt !== null
+        ? ('lost' as const)
+        : each.leavingAt !== null
+          ? ('leaving' as const)
+          : ('live' as const),
+    startedAt: instant(each.startedAt),
+    // This one lives, since it answers; alone on a file it need not say so.
+    lastSeenAt: instant(each.id === replica.id ? clock.now() : each.seenAt),
+    agents: each.agents,
   };
 }

@@ -10,11 +10,16 @@ import {
   type Operation,
   type Result,
   type Row,
+  rows,
+  type Shape,
   type Statement,
   type Transaction,
+  together,
   type Value,
 } from './operation.ts';
-import { createTexts } from './postgresTexts.ts';
+import { type Group, listsOf, Pipeline, resultsOf } from './pipeline.ts';
+import { type ColumnTypes, createTexts, manyText } from './postgresTexts.ts';
+import { type DatabaseIdentity, meetDatabase } from './recovery.ts';
 import type { Tables } from './tables.ts';
 
 /** Where a PostgreSQL database is and how it is reached. */
@@ -57,9 +62,16 @@ const READS: Dialect = { name: 'postgres', ...NO_LOCKS };
  * such a transaction, and nobody waits for a lock for ever.
  */
 const BEGIN_WRITE =
-  "begin isolation level read committed read write; set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '15s'";
+  "begin isolation level read committed read write; set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '15s'; " +
+  // Plans are kept, also those that were made while a table was small.
+  'set local enable_seqscan = off';
 const BEGIN_READ = 'begin isolation level repeatable read read only';
 const CLOCK = 'select floor(extract(epoch from clock_timestamp()) * 1000)::int8 as "now"';
+
+/** Another one: a standby took over. A standby that only reads has none, and cannot be written to anyway. */
+const TIMELINE = `('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int`;
+const WENT_BACK = 'the database went on from an older state than this was asked for in';
+const SYSTEM = 'select "system_identifier"::text as "systemId" from pg_control_system()';
 
 /**
  * Opens a database, whose schema is made when it is not there.
@@ -77,6 +89,8 @@ export async function openPostgres(
     if (options.migrated === false) return driver;
     if ((await driver.read(pendingMigrations)).length > 0) await driver.write(migrate);
     await driver.write(forgetOtherClusters);
+    await driver.readColumns();
+    await driver.meet();
   } catch (error) {
     await driver.close();
     throw error;
@@ -105,11 +119,16 @@ function wordsOf(error: unknown): string {
   return error instanceof AggregateError ? (error.errors[0] as Error).message : (error as Error).message;
 }
 
+/** A transaction has begun on another timeline than the one before. */
+class TimelineChanged extends Error {}
+
 class PostgresDriver implements Driver {
   readonly #pool: pg.Pool;
   readonly #clock: Pick<Clock, 'after'>;
   readonly #now: (() => number) | undefined;
   readonly #texts: (text: string) => { text: string; name?: string };
+  readonly #manyTexts = new Map<Shape, string | null>();
+  #columns: ColumnTypes = new Map();
   readonly #lanes = new Lanes();
   readonly #writers: number;
   readonly #query = new Kysely<Tables>({
@@ -128,6 +147,12 @@ class PostgresDriver implements Driver {
   #closed = false;
   #whenIdle: () => void = () => {};
   #onCommit: (durationMs: number) => void = () => {};
+  #onRecovery: () => void = () => {};
+  /** The database that was met; null: it has not been, or does not say which it is. */
+  #identity: DatabaseIdentity | null = null;
+  #meeting: Promise<void> | null = null;
+  /** How often the database has gone on from an older state. */
+  #losses = 0;
 
   constructor(address: PostgresAddress, clock: Pick<Clock, 'after'>, now?: () => number) {
     this.#clock = clock;
@@ -141,10 +166,24 @@ class PostgresDriver implements Driver {
     this.#pool.on('error', () => {});
   }
 
-  write<T>(operation: (transaction: Transaction) => Operation<T>, key?: string): Promise<T> {
+  write<T>(
+    operation: (transaction: Transaction) => Operation<T>,
+    key?: string,
+    subject?: string,
+  ): Promise<T> {
     if (this.#closed) return Promise.reject(new Error('the store is closed'));
+    const losses = this.#losses;
+    const body = (transaction: Transaction) => {
+      // It was asked for by someone who had read what is lost.
+      if (losses !== this.#losses) throw new DatabaseUnavailableError(new Error(WENT_BACK));
+      return operation(transaction);
+    };
     return new Promise<T>((resolve, reject) => {
-      this.#lanes.add({ operation, resolve: resolve as (value: unknown) => void, reject }, key);
+      this.#lanes.add(
+        { operation: body, resolve: resolve as (value: unknown) => void, reject },
+        key,
+        subject,
+      );
       this.#startWriters();
     });
   }
@@ -168,6 +207,10 @@ class PostgresDriver implements Driver {
     this.#onCommit = listener;
   }
 
+  onRecovery(listener: () => void): void {
+    this.#onRecovery = listener;
+  }
+
   async backup(): Promise<void> {
     throw new Error('the data is in PostgreSQL: use pg_dump');
   }
@@ -187,6 +230,71 @@ class PostgresDriver implements Driver {
     });
     if (found?.synchronous_commit === 'off')
       this.#beginWrite = `${BEGIN_WRITE}; set local synchronous_commit = on; ${CLOCK}`;
+  }
+
+  /** What the lists of statements that go as one are made of. */
+  async readColumns(): Promise<void> {
+    const found = await this.read(() =>
+      rows<{ column: string; type: string }>(
+        `select "class"."relname" || '.' || "attname" as "column", format_type("atttypid", null) as "type"
+         from pg_attribute join pg_class as "class" on "class"."oid" = "attrelid"
+         where "relnamespace" = current_schema()::regnamespace and "relkind" = 'r' and "attnum" > 0 and not "attisdropped"`,
+      ),
+    );
+    this.#columns = new Map(found.map(({ column, type }) => [column, type]));
+  }
+
+  /** Finds out which database this is. One that lacks what this or another process has seen begins to recover before anything else. */
+  meet(): Promise<void> {
+    this.#meeting ??= this.#whileAway(() => this.#meetOnce()).finally(() => {
+      this.#meeting = null;
+    });
+    return this.#meeting;
+  }
+
+  async #meetOnce(): Promise<void> {
+    const client = await this.#connect();
+    try {
+      const now = await this.#begin(client, `${BEGIN_WRITE}; set local synchronous_commit = on; ${CLOCK}`);
+      const identity = await this.#askIdentity(client);
+      if (identity !== null) {
+        const known = this.#identity;
+        if (known !== null && known.systemId === identity.systemId && known.timeline > identity.timeline)
+          throw new ConnectionLost(new Error('a database answers that another one has replaced'));
+        const transaction = { now, query: this.#query, dialect: WRITES };
+        const pipeline = new Pipeline();
+        await this.#run(client, meetDatabase(transaction, identity), pipeline);
+        await this.#send(client, pipeline.take(), 'commit');
+        this.#identity = identity;
+        if (known === null) this.#beginWrite += `, ${TIMELINE} as "timeline"`;
+        else if (known.systemId !== identity.systemId || known.timeline !== identity.timeline) {
+          this.#losses += 1;
+          this.#onRecovery();
+        }
+      } else await this.#ask(client, 'rollback');
+      client.release();
+    } catch (error) {
+      await this.#giveBack(client, error);
+      throw error;
+    }
+  }
+
+  /** Null: it does not say, or not to this user. */
+  async #askIdentity(client: pg.PoolClient): Promise<DatabaseIdentity | null> {
+    const ask = async <R>(text: string): Promise<R | null> => {
+      await this.#ask(client, 'savepoint "identity"');
+      try {
+        const { rows: found } = await this.#ask(client, text);
+        return (found[0] as R | undefined) ?? null;
+      } catch (error) {
+        if (error instanceof ConnectionLost) throw error;
+        await this.#ask(client, 'rollback to "identity"');
+        return null;
+      }
+    };
+    const timeline = await ask<{ timeline: number }>(`select ${TIMELINE} as "timeline"`);
+    const system = await ask<{ systemId: string }>(SYSTEM);
+    return timeline === null ? null : { ...timeline, systemId: system?.systemId ?? '' };
   }
 
   #isIdle(): boolean {
@@ -267,16 +375,20 @@ class PostgresDriver implements Driver {
     try {
       const now = await this.#begin(client, this.#beginWrite);
       const transaction = { now, query: this.#query, dialect: WRITES };
-      const values: unknown[] = [];
-      for (const { operation } of batch) values.push(await this.#run(client, operation(transaction)));
+      const pipeline = new Pipeline();
+      const values = await this.#run(client, carryOut(transaction, batch), pipeline);
       committing = true;
-      await this.#ask(client, 'commit');
+      await this.#send(client, pipeline.take(), 'commit');
       client.release();
       this.#onCommit(performance.now() - began);
       return values;
     } catch (error) {
       await this.#giveBack(client, error);
       if (committing && error instanceof ConnectionLost) throw new CommitUnknownError(error);
+      if (error instanceof TimelineChanged) {
+        await this.meet();
+        throw new DatabaseUnavailableError(error);
+      }
       if (isShort(error)) throw new DatabaseUnavailableError(error);
       throw error;
     }
@@ -286,7 +398,8 @@ class PostgresDriver implements Driver {
     const client = await this.#connect();
     try {
       const now = await this.#begin(client, `${BEGIN_READ}; ${CLOCK}`);
-      const value = await this.#run(client, operation({ now, query: this.#query, dialect: READS }));
+      const transaction = { now, query: this.#query, dialect: READS };
+      const value = await this.#run(client, operation(transaction), new Pipeline());
       // Nothing depends on the end of a transaction that has only read.
       void this.#ask(client, 'commit').then(
         () => client.release(),
@@ -321,26 +434,75 @@ class PostgresDriver implements Driver {
   }
 
   async #begin(client: pg.PoolClient, text: string): Promise<number> {
-    const answers = (await this.#ask(client, text)) as unknown as pg.QueryResult<{ now: number }>[];
-    const now = answers.at(-1)?.rows[0]?.now ?? 0;
+    const answers = (await this.#ask(client, text)) as unknown as pg.QueryResult<{
+      now: number;
+      timeline?: number;
+    }>[];
+    const { now = 0, timeline } = answers.at(-1)?.rows[0] ?? {};
+    if (timeline !== undefined && timeline !== this.#identity?.timeline)
+      throw new TimelineChanged(`the database is on timeline ${timeline}`);
     this.#heard = { now, at: performance.now() };
     return this.#now?.() ?? now;
   }
 
-  async #run<T>(client: pg.PoolClient, body: Operation<T>): Promise<T> {
+  /** What nobody waits for stays in the pipeline until something else goes, in the end with the commit. */
+  async #run<T>(client: pg.PoolClient, body: Operation<T>, pipeline: Pipeline): Promise<T> {
     let step = body.next();
-    while (!step.done) step = body.next(await this.#statement(client, step.value));
+    while (!step.done) step = body.next(await this.#carry(client, step.value, pipeline));
     return step.value;
   }
 
-  async #statement(client: pg.PoolClient, { text, values, reads }: Statement): Promise<Result> {
-    const answer = await this.#ask(client, { ...this.#texts(text), values: values.map(storable) });
-    return { rows: reads ? (answer.rows as Row[]) : [], changes: answer.rowCount ?? 0 };
+  async #carry(client: pg.PoolClient, asked: Statement, pipeline: Pipeline): Promise<Result> {
+    const parts = asked.parts ?? [{ chain: 0, statement: asked }];
+    const places = pipeline.add(parts, (shape) => this.#manyText(shape) !== null);
+    if (asked.unheard) return { rows: [], changes: 0 };
+    const results = await this.#send(client, pipeline.take());
+    const each = places.map(({ group, index }) => results[group]?.[index] as Result);
+    return asked.parts === undefined ? (each[0] as Result) : { rows: [], changes: 0, each };
+  }
+
+  /** Sends groups without waiting for one before the next goes. @returns of each group the results of its statements */
+  async #send(client: pg.PoolClient, groups: readonly Group[], last?: string): Promise<Result[][]> {
+    const answers = groups.map((group) => this.#ask(client, this.#queryOf(group)));
+    if (last !== undefined) answers.push(this.#ask(client, last));
+    // Behind the first that fails all others do, and say nothing of why.
+    for (const answer of answers) answer.catch(() => {});
+    const results: Result[][] = [];
+    for (const [index, answer] of answers.entries()) {
+      const { rows: found, rowCount } = await answer;
+      const group = groups[index];
+      if (group === undefined) continue;
+      const [first] = group.statements;
+      results.push(
+        group.statements.length > 1
+          ? resultsOf(group, found)
+          : [{ rows: first?.reads ? (found as Row[]) : [], changes: rowCount ?? 0 }],
+      );
+    }
+    return results;
+  }
+
+  #queryOf(group: Group): { text: string; name?: string; values: Value[] | Value[][] } {
+    const [first] = group.statements as [Statement];
+    const { shape } = group;
+    if (shape === null || group.statements.length === 1)
+      return { ...this.#texts(first.text), values: first.values.map(storable) };
+    const lists = listsOf(group).map((list) => list.map(storable));
+    return { ...this.#texts(this.#manyText(shape) as string), values: lists };
+  }
+
+  #manyText(shape: Shape): string | null {
+    let text = this.#manyTexts.get(shape);
+    if (text === undefined) {
+      text = manyText(shape, this.#columns);
+      this.#manyTexts.set(shape, text);
+    }
+    return text;
   }
 
   async #ask(
     client: pg.PoolClient,
-    query: string | { text: string; name?: string; values: Value[] },
+    query: string | { text: string; name?: string; values: Value[] | Value[][] },
   ): Promise<pg.QueryResult> {
     try {
       return await client.query(query as string);
@@ -350,7 +512,41 @@ class PostgresDriver implements Driver {
   }
 }
 
-function clientConfig(address: PostgresAddress): pg.ClientConfig {
+/** Carries a batch out: of one key in order, but for those of different subjects, which do not meet; of different keys together. */
+function* carryOut(transaction: Transaction, batch: readonly Waiting[]): Operation<unknown[]> {
+  const values: unknown[] = [];
+  let left = batch.map((waiting, index) => ({ waiting, index }));
+  while (left.length > 0) {
+    const chains = new Map<unknown, typeof left>();
+    /** Lanes in which something goes that is about the agent as a whole, and what is next in those waits for it. */
+    const closed = new Set<unknown>();
+    const later: typeof left = [];
+    const open = new Set<unknown>();
+    for (const each of left) {
+      const { lane, subject } = each.waiting;
+      if (closed.has(lane) || (subject === undefined && open.has(lane))) {
+        closed.add(lane);
+        later.push(each);
+        continue;
+      }
+      open.add(lane);
+      if (subject === undefined) closed.add(lane);
+      const chain = subject ?? each;
+      chains.set(chain, [...(chains.get(chain) ?? []), each]);
+    }
+    yield* together(
+      transaction,
+      [...chains.values()].map(function* (chain): Operation<void> {
+        for (const { waiting, index } of chain) values[index] = yield* waiting.operation(transaction);
+      }),
+    );
+    left = later;
+  }
+  return values;
+}
+
+/** How a connection is opened. */
+export function clientConfig(address: PostgresAddress): pg.ClientConfig {
   const { host, port, user, password, database, tls } = address;
   return {
     host,
@@ -363,6 +559,7 @@ function clientConfig(address: PostgresAddress): pg.ClientConfig {
     connectionTimeoutMillis: CONNECT_MS,
     query_timeout: ANSWER_MS,
     keepAlive: true,
+    pipeline: true,
     types: { getTypeParser },
   };
 }
