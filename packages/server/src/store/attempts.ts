@@ -1,9 +1,11 @@
 import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
 import { isTerminal } from '@rota/contract';
 import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
+import { get, insert, raise, set } from './byKey.ts';
 import { withdrawOffer } from './dispatch.ts';
+import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
-import { change, type Operation, row, type Transaction } from './operation.ts';
+import { all, type Operation, type Transaction } from './operation.ts';
 import { lockRun } from './requests.ts';
 import type { AttemptRow, RunRow } from './tables.ts';
 
@@ -39,7 +41,9 @@ export function* acceptOffer(
   transaction: Transaction,
   input: AttemptKey & BootReading & { journalSeq: number },
 ): Operation<PermitGrant | null> {
-  yield* raiseJournalSeq(input);
+  const { tenantId, agentId } = input;
+  // A journal that is older than this one is rolled back (see `openSession`).
+  yield* raise('agents', { tenantId, id: agentId }, 'journalSeq', input.journalSeq);
   const run = yield* runOfAttempt(transaction, input);
   const parsed = parseAttemptId(input.attemptId);
   const stands =
@@ -61,21 +65,24 @@ export function* acceptOffer(
     // An agent that has the permit reports within its lifetime; one that does not is lost.
     wakeAt: transaction.now + STARTING_SILENT_MS,
   });
-  yield* change(
-    `insert into "attempts" ("tenantId", "id", "runId", "number", "agentId", "epoch", "state", "startingAt", "permitBootId",
-       "permitUntilBootMs", "outputBytes", "outputDroppedBytes", "reportedSeq", "headBytes", "tailBytes")
-     values (?, ?, ?, ?, ?, ?, 'starting', ?, ?, ?, 0, 0, 0, 0, 0)`,
-    input.tenantId,
-    attemptIdOf(run.id, number),
-    run.id,
+  yield* insert('attempts', {
+    tenantId,
+    id: attemptIdOf(run.id, number),
+    runId: run.id,
     number,
-    input.agentId,
-    input.epoch,
-    transaction.now,
-    input.bootId,
-    input.permitUntilBootMs,
-  );
-  return yield* readGrant({ ...run, attempt: number });
+    agentId,
+    epoch: input.epoch,
+    state: 'starting',
+    startingAt: transaction.now,
+    permitBootId: input.bootId,
+    permitUntilBootMs: input.permitUntilBootMs,
+    outputBytes: 0,
+    outputDroppedBytes: 0,
+    reportedSeq: 0,
+    headBytes: 0,
+    tailBytes: 0,
+  });
+  return yield* readGrant(transaction, { ...run, attempt: number });
 }
 
 /** How long a run may be `starting` under a live session without a word of its start. */
@@ -95,48 +102,43 @@ export function* permitAgain(
   const attempt = yield* lockAttempt(transaction, input);
   // It was reported as started before: whoever says otherwise now has lost part of its journal.
   if (attempt?.state !== 'starting') return null;
-  const slot = yield* slotAgain(run);
+  const slot = yield* slotAgain(transaction, run);
   if (slot === null) return null;
   // What the agent can do under this permit counts from now.
-  const again = {
-    slot,
-    contactLostAt: null,
-    startingAt: transaction.now,
-    wakeAt: transaction.now + STARTING_SILENT_MS,
-  };
+  const startingAt = transaction.now;
+  const wakeAt = transaction.now + STARTING_SILENT_MS;
   if (run.state === 'unknown') {
-    yield* moveRun(transaction, run, 'permitAgain', 'starting', { reason: null, ...again });
+    yield* moveRun(transaction, run, 'permitAgain', 'starting', {
+      reason: null,
+      slot,
+      contactLostAt: null,
+      startingAt,
+      wakeAt,
+    });
   } else {
-    yield* change(
-      'update "runs" set "contactLostAt" = null, "startingAt" = ?, "wakeAt" = ? where "tenantId" = ? and "id" = ?',
-      again.startingAt,
-      again.wakeAt,
-      run.tenantId,
-      run.id,
-    );
+    yield* set('runs', { tenantId: run.tenantId, id: run.id }, { contactLostAt: null, startingAt, wakeAt });
   }
-  yield* change(
-    'update "attempts" set "permitBootId" = ?, "permitUntilBootMs" = ? where "tenantId" = ? and "id" = ?',
-    input.bootId,
-    input.permitUntilBootMs,
-    input.tenantId,
-    input.attemptId,
-  );
-  return yield* readGrant(run);
+  const { bootId: permitBootId, permitUntilBootMs } = input;
+  yield* set('attempts', keyOf(input), { permitBootId, permitUntilBootMs });
+  return yield* readGrant(transaction, run);
 }
 
-function* readGrant(run: RunRow): Operation<PermitGrant> {
-  const names = yield* row<{ documentJson: string | null; jobName: string; tenantName: string }>(
-    `select "jobRevisions"."documentJson", "jobs"."name" as "jobName", "tenants"."name" as "tenantName"
-     from "jobs" join "tenants" on "tenants"."id" = "jobs"."tenantId"
-     left join "jobRevisions" on "jobRevisions"."tenantId" = "jobs"."tenantId" and "jobRevisions"."jobId" = "jobs"."id" and "jobRevisions"."revision" = ?
-     where "jobs"."tenantId" = ? and "jobs"."id" = ?`,
-    run.revision,
-    run.tenantId,
-    run.jobId,
+function* readGrant(transaction: Transaction, run: RunRow): Operation<PermitGrant> {
+  const { tenantId, jobId, revision } = run;
+  const [job, tenant, of] = yield* all(
+    transaction,
+    get(transaction, 'jobs', { tenantId, id: jobId }),
+    get(transaction, 'tenants', { id: tenantId }),
+    get(transaction, 'jobRevisions', { tenantId, jobId, revision }),
   );
-  if (!names) throw new Error(`run ${run.id} has no job`);
-  return { run, number: run.attempt, ...names };
+  if (!job || !tenant) throw new Error(`run ${run.id} has no job`);
+  return {
+    run,
+    number: run.attempt,
+    documentJson: of?.documentJson ?? null,
+    jobName: job.name,
+    tenantName: tenant.name,
+  };
 }
 
 /** An agent says no to an offer: it goes to the next one. @returns whether the offer stood */
@@ -148,12 +150,7 @@ export function* declineOffer(
   if (run?.state !== 'offered' || run.epoch !== input.epoch || run.agentId !== input.agentId) return false;
   const withdrawn = yield* withdrawOffer(transaction, run, true);
   if (withdrawn.length > 0) {
-    yield* change(
-      'update "runs" set "detail" = ? where "tenantId" = ? and "id" = ?',
-      input.detail,
-      run.tenantId,
-      run.id,
-    );
+    yield* set('runs', { tenantId: run.tenantId, id: run.id }, { detail: input.detail });
   }
   return withdrawn.length > 0;
 }
@@ -166,7 +163,6 @@ export function* refuseAttempt(
   transaction: Transaction,
   input: AttemptKey & { journalSeq: number; why: string },
 ): Operation<void> {
-  yield* raiseJournalSeq(input);
   const run = yield* runOfAttempt(transaction, input);
   if (!run) return;
   if (run.state === 'offered' && run.epoch === input.epoch && run.agentId === input.agentId) {
@@ -179,12 +175,7 @@ export function* refuseAttempt(
     yield* keepEvidence(transaction, attempt, { report: 'refused', why: input.why });
     return;
   }
-  yield* change(
-    `update "attempts" set "state" = 'notStarted', "endedAt" = ? where "tenantId" = ? and "id" = ?`,
-    transaction.now,
-    input.tenantId,
-    input.attemptId,
-  );
+  yield* set('attempts', keyOf(input), { state: 'notStarted', endedAt: transaction.now });
   if (!isCurrent(run, input) || (run.state !== 'starting' && run.state !== 'unknown')) return;
   const epoch = run.epoch + 1;
   if (run.cancelRequestedAt !== null) {
@@ -205,6 +196,7 @@ export function* refuseAttempt(
       wakeAt: transaction.now,
       passedJson: JSON.stringify([...(JSON.parse(run.passedJson) as string[]), input.agentId]),
     });
+    yield* holdAgain(run);
   }
 }
 
@@ -213,7 +205,6 @@ export function* startAttempt(
   transaction: Transaction,
   input: AttemptKey & { seq: number; pid: number | null; journalSeq: number },
 ): Operation<void> {
-  yield* raiseJournalSeq(input);
   const run = yield* runOfAttempt(transaction, input);
   const attempt = yield* lockAttempt(transaction, input);
   if (!attempt || attempt.state === 'ended') return;
@@ -221,15 +212,12 @@ export function* startAttempt(
     yield* keepEvidence(transaction, attempt, { report: 'started' });
     return;
   }
-  yield* change(
-    `update "attempts" set "state" = 'running', "startedAt" = coalesce("startedAt", ?), "pid" = coalesce(?, "pid"), "reportedSeq" = ?
-     where "tenantId" = ? and "id" = ?`,
-    transaction.now,
-    input.pid,
-    Math.max(attempt.reportedSeq, input.seq),
-    input.tenantId,
-    input.attemptId,
-  );
+  yield* set('attempts', keyOf(input), {
+    state: 'running',
+    startedAt: attempt.startedAt ?? transaction.now,
+    pid: input.pid ?? attempt.pid,
+    reportedSeq: Math.max(attempt.reportedSeq, input.seq),
+  });
   if (!run || !isCurrent(run, input)) {
     yield* keepEvidence(transaction, attempt, { report: 'started' });
     return;
@@ -240,20 +228,17 @@ export function* startAttempt(
       reason: null,
       contactLostAt: null,
       wakeAt: null,
-      slot: (yield* slotAgain(run)) ?? 0,
+      slot: (yield* slotAgain(transaction, run)) ?? 0,
     });
   }
 }
 
 /** The slot that a run has when it goes on: its job's, unless another run has it by now (null). */
-function* slotAgain(run: RunRow): Operation<0 | 1 | null> {
+function* slotAgain(transaction: Transaction, run: RunRow): Operation<0 | 1 | null> {
   if (run.kind === 'adHoc') return 0;
   if (run.slot === 1) return 1;
-  const holder = yield* row(
-    'select "id" from "runs" where "tenantId" = ? and "jobId" = ? and "slot" = 1',
-    run.tenantId,
-    run.jobId,
-  );
+  const { tenantId, jobId } = run;
+  const holder = yield* get(transaction, 'runs', { tenantId, jobId }, { only: '"slot" = 1' });
   return holder ? null : 1;
 }
 
@@ -269,7 +254,6 @@ export function* endAttempt(
   transaction: Transaction,
   input: AttemptKey & { seq: number; end: AttemptEnd; journalSeq: number },
 ): Operation<{ state: AttemptOutcome; latenessMs: number | null } | null> {
-  yield* raiseJournalSeq(input);
   const run = yield* runOfAttempt(transaction, input);
   const attempt = yield* lockAttempt(transaction, input);
   if (!attempt || attempt.state === 'ended') return null;
@@ -279,28 +263,27 @@ export function* endAttempt(
     return null;
   }
   const reason = end.reason ?? defaultReason(end.outcome);
-  yield* change(
-    `update "attempts" set "state" = 'ended', "outcome" = ?, "reason" = ?, "startedAt" = coalesce("startedAt", ?), "endedAt" = ?, "exitCode" = ?,
-       "signal" = ?, "error" = ?, "cpuMs" = ?, "maxRssBytes" = ?, "durationMs" = ?, "httpJson" = ?, "outputBytes" = ?,
-       "outputDroppedBytes" = ?, "reportedSeq" = ? where "tenantId" = ? and "id" = ?`,
-    end.outcome,
+  yield* set('attempts', keyOf(input), {
+    state: 'ended',
+    outcome: end.outcome,
     reason,
-    transaction.now,
-    transaction.now,
-    end.exitCode,
-    end.signal,
-    end.error,
-    end.cpuMs,
-    end.maxRssBytes,
-    end.durationMs,
-    end.http === null ? null : JSON.stringify(end.http),
-    end.outputBytes,
+    startedAt: attempt.startedAt ?? transaction.now,
+    endedAt: transaction.now,
+    exitCode: end.exitCode,
+    signal: end.signal,
+    error: end.error,
+    cpuMs: end.cpuMs,
+    maxRssBytes: end.maxRssBytes,
+    durationMs: end.durationMs,
+    httpJson: end.http === null ? null : JSON.stringify(end.http),
+    outputBytes: end.outputBytes,
     // What the agent left out, and what the store did.
-    Math.max(end.outputDroppedBytes, end.outputBytes - attempt.headBytes - attempt.tailBytes),
-    Math.max(attempt.reportedSeq, input.seq),
-    input.tenantId,
-    input.attemptId,
-  );
+    outputDroppedBytes: Math.max(
+      end.outputDroppedBytes,
+      end.outputBytes - attempt.headBytes - attempt.tailBytes,
+    ),
+    reportedSeq: Math.max(attempt.reportedSeq, input.seq),
+  });
   if (!run || !isCurrent(run, input) || isTerminal(run.state)) {
     yield* keepEvidence(transaction, attempt, { report: 'ended', outcome: end.outcome });
     return null;
@@ -341,12 +324,9 @@ function* keepEvidence(
 ): Operation<void> {
   const evidence = JSON.parse(attempt.evidenceJson ?? '[]') as unknown[];
   if (evidence.length >= 20) return;
-  yield* change(
-    'update "attempts" set "evidenceJson" = ? where "tenantId" = ? and "id" = ?',
-    JSON.stringify([...evidence, { at: transaction.now, ...report }]),
-    attempt.tenantId,
-    attempt.id,
-  );
+  const { tenantId, id } = attempt;
+  const evidenceJson = JSON.stringify([...evidence, { at: transaction.now, ...report }]);
+  yield* set('attempts', { tenantId, id }, { evidenceJson });
 }
 
 function isCurrent(run: RunRow, input: AttemptKey): boolean {
@@ -365,22 +345,11 @@ function* runOfAttempt(transaction: Transaction, input: AttemptKey): Operation<R
 }
 
 /** An attempt, if it is this agent's under this epoch, as nobody else changes it meanwhile. */
-function* lockAttempt({ dialect }: Transaction, input: AttemptKey): Operation<AttemptRow | undefined> {
-  return yield* row<AttemptRow>(
-    `select * from "attempts" where "tenantId" = ? and "id" = ? and "agentId" = ? and "epoch" = ? ${dialect.forUpdate}`,
-    input.tenantId,
-    input.attemptId,
-    input.agentId,
-    input.epoch,
-  );
+function* lockAttempt(transaction: Transaction, input: AttemptKey): Operation<AttemptRow | undefined> {
+  const { agentId, epoch } = input;
+  return yield* get(transaction, 'attempts', { ...keyOf(input), agentId, epoch }, { lock: true });
 }
 
-function* raiseJournalSeq(input: { tenantId: string; agentId: string; journalSeq: number }): Operation<void> {
-  yield* change(
-    'update "agents" set "journalSeq" = ? where "tenantId" = ? and "id" = ? and "journalSeq" < ?',
-    input.journalSeq,
-    input.tenantId,
-    input.agentId,
-    input.journalSeq,
-  );
+function keyOf({ tenantId, attemptId }: AttemptKey): { tenantId: string; id: string } {
+  return { tenantId, id: attemptId };
 }

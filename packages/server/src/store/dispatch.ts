@@ -1,6 +1,17 @@
-import type { ReasonCode } from '@rota/contract';
+import type { ReasonCode, RunKind } from '@rota/contract';
+import { get, raise, set } from './byKey.ts';
+import { holdDueRuns } from './holding.ts';
 import { moveRun } from './moveRun.ts';
-import { change, type Operation, row, rows, type Transaction, type Value } from './operation.ts';
+import {
+  change,
+  inTurn,
+  type Operation,
+  row,
+  rows,
+  type Transaction,
+  together,
+  type Value,
+} from './operation.ts';
 import type { RunRow } from './tables.ts';
 
 /** After losing an agent, how long a run may stay `starting` before it is `unknown`. */
@@ -13,6 +24,7 @@ export const STARTING_LOST_MS = 5_000;
  * @returns how many runs it looked at; as many as `limit` means that there may be more
  */
 export function* queueDueRuns(transaction: Transaction, input: { limit: number }): Operation<number> {
+  yield* holdDueRuns(transaction);
   // A job that someone else edits or settles at this instant is left to a later look.
   const due = yield* rows<RunRow>(
     `select "runs".* from "runs" join "jobs" on "jobs"."tenantId" = "runs"."tenantId" and "jobs"."id" = "runs"."jobId"
@@ -23,21 +35,23 @@ export function* queueDueRuns(transaction: Transaction, input: { limit: number }
   if (due.length === 0) return 0;
   const open = yield* readOpenRuns(due);
   const fired = new Map<string, RunRow>();
+  const moves = new Map<string, Operation<unknown>[]>();
+  const move = (run: RunRow, operation: Operation<unknown>) =>
+    moves.set(jobKey(run), [...(moves.get(jobKey(run)) ?? []), operation]);
   for (const run of due) {
     const others = open.get(jobKey(run)) ?? [];
     const latest = fired.get(jobKey(run));
     if (run.kind === 'scheduled' && (!latest || latest.scheduledFor < run.scheduledFor))
       fired.set(jobKey(run), run);
     if (run.startBy < transaction.now) {
-      yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' });
+      move(run, moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' }));
       continue;
     }
     // A queued run may hold the slot, too, since its first offer; but nothing of it is going on.
     const holder =
       run.kind === 'adHoc' ? undefined : others.find((other) => other.slot === 1 && other.state !== 'queued');
     if (holder) {
-      const reason = holder.state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
-      yield* moveRun(transaction, run, 'skip', 'skipped', { reason, detail: `run ${holder.id}` });
+      move(run, skipActive(transaction, run, holder));
       continue;
     }
     if (run.kind === 'scheduled') {
@@ -45,41 +59,45 @@ export function* queueDueRuns(transaction: Transaction, input: { limit: number }
       // Jitter can bring an earlier instant due after a later one.
       const later = waiting.find((other) => other.scheduledFor > run.scheduledFor);
       if (later) {
-        yield* skipSuperseded(transaction, run, later);
+        move(run, skipSuperseded(transaction, run, later));
         continue;
       }
-      for (const older of waiting) yield* skipSuperseded(transaction, older, run);
+      for (const older of waiting) move(run, skipSuperseded(transaction, older, run));
     }
-    yield* moveRun(transaction, run, 'queue', 'queued', {
-      queuedAt: transaction.now,
-      wakeAt: transaction.now,
-    });
+    const queuedAt = transaction.now;
+    move(run, moveRun(transaction, run, 'queue', 'queued', { queuedAt, wakeAt: queuedAt }));
     const left = run.kind === 'scheduled' ? others.filter((other) => !isWaiting(other)) : others;
     open.set(jobKey(run), [...left, { ...run, state: 'queued' }]);
   }
   for (const run of fired.values()) {
-    yield* change(
-      'update "jobs" set "firedThrough" = ? where "tenantId" = ? and "id" = ? and "firedThrough" < ?',
-      run.scheduledFor,
-      run.tenantId,
-      run.jobId,
-      run.scheduledFor,
-    );
+    const { tenantId, jobId: id } = run;
+    move(run, raise('jobs', { tenantId, id }, 'firedThrough', run.scheduledFor));
   }
+  yield* together(transaction, [...moves.values()].map(inTurn));
   return due.length;
 }
 
-/** Whether a later instant may take the run's place; one that is unknown without a slot may not. */
+/** Whether a later instant may take the run's place; one that is unknown without a slot, or may have been started, may not. */
 function isWaiting(run: RunRow): boolean {
-  return run.kind === 'scheduled' && run.state === 'queued';
+  return run.kind === 'scheduled' && run.state === 'queued' && run.reason !== 'recovering';
 }
 
-function* skipSuperseded(transaction: Transaction, run: RunRow, by: RunRow): Operation<void> {
-  yield* moveRun(transaction, run, 'skip', 'skipped', { reason: 'superseded', detail: `by run ${by.id}` });
+function skipSuperseded(transaction: Transaction, run: RunRow, by: RunRow): Operation<boolean> {
+  return moveRun(transaction, run, 'skip', 'skipped', { reason: 'superseded', detail: `by run ${by.id}` });
 }
 
-function jobKey(run: { tenantId: string; jobId: string }): string {
-  return `${run.tenantId}/${run.jobId}`;
+function skipActive(
+  transaction: Transaction,
+  run: Fenced,
+  holder: { id: string; state: string },
+): Operation<boolean> {
+  const reason = holder.state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
+  return moveRun(transaction, run, 'skip', 'skipped', { reason, detail: `run ${holder.id}` });
+}
+
+/** Runs of one job take turns; ad hoc runs have nothing to do with each other. */
+function jobKey(run: { tenantId: string; jobId: string; id: string; kind: RunKind }): string {
+  return `${run.tenantId}/${run.kind === 'adHoc' ? run.id : run.jobId}`;
 }
 
 /** Runs past `planned` that have not ended, of the jobs of `runs`. */
@@ -141,70 +159,74 @@ export type Decision =
   | { run: Fenced; action: 'wait'; reason: ReasonCode; retryMs: number; passed: string[]; startBy: number }
   | { run: Fenced; action: 'miss'; startBy: number };
 
+/** An offer that stands. */
+export interface Offer {
+  tenantId: string;
+  runId: string;
+  agentId: string;
+  epoch: number;
+}
+
 /** Carries decisions of the dispatcher out, each by compare-and-set. @returns those offers that now stand */
-export function* decideRuns(
-  transaction: Transaction,
-  input: { decisions: Decision[] },
-): Operation<{ tenantId: string; runId: string; agentId: string; epoch: number }[]> {
-  const offers: { tenantId: string; runId: string; agentId: string; epoch: number }[] = [];
+export function* decideRuns(transaction: Transaction, input: { decisions: Decision[] }): Operation<Offer[]> {
   const free = yield* lockQueuedRuns(transaction, input.decisions);
+  const ofJobs = new Map<string, Operation<Offer | null>[]>();
   for (const decision of input.decisions) {
     const { run } = decision;
     if (free !== null && !free.has(run.id)) continue;
-    if (decision.action === 'miss') {
-      // By the clock that counts: that of whoever asks may be ahead.
-      if (decision.startBy >= transaction.now) continue;
-      yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' });
-      continue;
-    }
-    if (decision.action === 'wait') {
-      yield* change(
-        `update "runs" set "reason" = ?, "passedJson" = ?, "wakeAt" = ? where "tenantId" = ? and "id" = ? and "state" = 'queued' and "epoch" = ?`,
-        decision.reason,
-        JSON.stringify(decision.passed),
-        Math.min(transaction.now + decision.retryMs, decision.startBy + 1),
-        run.tenantId,
-        run.id,
-        run.epoch,
-      );
-      continue;
-    }
-    if (run.kind !== 'adHoc') {
-      const holder = yield* row<{ id: string; state: string }>(
-        'select "id", "state" from "runs" where "tenantId" = ? and "jobId" = ? and "slot" = 1 and "id" <> ?',
-        run.tenantId,
-        run.jobId,
-        run.id,
-      );
-      if (holder) {
-        const reason = holder.state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
-        yield* moveRun(transaction, run, 'skip', 'skipped', { reason, detail: `run ${holder.id}` });
-        continue;
-      }
-    }
-    const epoch = run.epoch + 1;
-    const moved = yield* moveRun(transaction, run, 'offer', 'offered', {
-      epoch,
-      agentId: decision.agentId,
-      slot: run.kind === 'adHoc' ? 0 : 1,
-      reason: null,
-      passedJson: JSON.stringify(decision.passed),
-      offeredAt: run.offeredAt ?? transaction.now,
-      wakeAt: transaction.now + decision.offerMs,
-    });
-    if (moved) offers.push({ tenantId: run.tenantId, runId: run.id, agentId: decision.agentId, epoch });
+    ofJobs.set(jobKey(run), [...(ofJobs.get(jobKey(run)) ?? []), decide(transaction, decision)]);
   }
-  return offers;
+  const offers = yield* together(transaction, [...ofJobs.values()].map(inTurn));
+  return offers.flat().filter((offer) => offer !== null);
+}
+
+function* decide(transaction: Transaction, decision: Decision): Operation<Offer | null> {
+  const { run } = decision;
+  const { tenantId, id, jobId } = run;
+  if (decision.action === 'miss') {
+    // By the clock that counts: that of whoever asks may be ahead.
+    if (decision.startBy < transaction.now)
+      yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' });
+    return null;
+  }
+  const passedJson = JSON.stringify(decision.passed);
+  if (decision.action === 'wait') {
+    const { reason, retryMs, startBy } = decision;
+    const wakeAt = Math.min(transaction.now + retryMs, startBy + 1);
+    const { epoch } = run;
+    yield* set('runs', { tenantId, id, state: 'queued', epoch }, { reason, passedJson, wakeAt });
+    return null;
+  }
+  if (run.kind !== 'adHoc') {
+    const holder = yield* get(transaction, 'runs', { tenantId, jobId }, { only: '"slot" = 1' });
+    if (holder && holder.id !== id) {
+      yield* skipActive(transaction, run, holder);
+      return null;
+    }
+  }
+  const epoch = run.epoch + 1;
+  const { agentId, offerMs } = decision;
+  const moved = yield* moveRun(transaction, run, 'offer', 'offered', {
+    epoch,
+    agentId,
+    slot: run.kind === 'adHoc' ? 0 : 1,
+    reason: null,
+    passedJson,
+    offeredAt: run.offeredAt ?? transaction.now,
+    wakeAt: transaction.now + offerMs,
+  });
+  return moved ? { tenantId, runId: id, agentId, epoch } : null;
 }
 
 /** The ids of those runs about which nobody else decides now; null: nobody ever does, since only one writes at a time. */
 function* lockQueuedRuns({ dialect }: Transaction, decisions: Decision[]): Operation<Set<string> | null> {
   if (dialect.name === 'sqlite' || decisions.length === 0) return null;
   const found = yield* rows<{ id: string }>(
-    `select "runs"."id" from "runs" join "jobs" on "jobs"."tenantId" = "runs"."tenantId" and "jobs"."id" = "runs"."jobId"
-     where ("runs"."tenantId", "runs"."id") in (values ${decisions.map(() => '(?, ?)').join(', ')}) and "runs"."state" = 'queued'
-     ${dialect.skipLocked}`,
-    ...decisions.flatMap(({ run }) => [run.tenantId, run.id]),
+    `select "runs"."id" from json_to_recordset(cast(? as json)) as "chosen" ("tenantId" text, "id" text)
+     join "runs" on "runs"."tenantId" = "chosen"."tenantId" and "runs"."id" = "chosen"."id"
+     join "jobs" on "jobs"."tenantId" = "runs"."tenantId" and "jobs"."id" = "runs"."jobId"
+     where "runs"."state" = 'queued' for update of "jobs", "runs" skip locked`,
+    JSON.stringify(decisions.map(({ run: { tenantId, id } }) => ({ tenantId, id }))),
   );
   return new Set(found.map(({ id }) => id));
 }
@@ -227,25 +249,31 @@ export function* settleOverdueRuns(
   transaction: Transaction,
   input: { limit: number },
 ): Operation<Withdrawal[]> {
-  const overdue: RunRow[] = [];
-  for (const state of ['offered', 'starting', 'running', 'unknown']) {
-    overdue.push(
-      ...(yield* rows<RunRow>(
+  const found = yield* together(
+    transaction,
+    ['offered', 'starting', 'running', 'unknown'].map((state) =>
+      rows<RunRow>(
         `select * from "runs" where "state" = ? and "wakeAt" <= ? order by "wakeAt" limit ? ${transaction.dialect.skipLocked}`,
         state,
         transaction.now,
         input.limit,
-      )),
-    );
-  }
-  const withdrawals: Withdrawal[] = [];
-  for (const run of overdue) {
-    if (run.state === 'offered') withdrawals.push(...(yield* withdrawOffer(transaction, run, true)));
-    else if (run.state === 'starting') yield* loseRun(transaction, run, 'agentLost');
-    else if (run.state === 'running') yield* loseRun(transaction, run, 'timeoutUnheard');
-    else yield* freeUnknownSlot(run);
-  }
-  return withdrawals;
+      ),
+    ),
+  );
+  const overdue = found.flat();
+  const withdrawals = yield* together(
+    transaction,
+    overdue.map((run) => settleOverdue(transaction, run)),
+  );
+  return withdrawals.flat();
+}
+
+function* settleOverdue(transaction: Transaction, run: RunRow): Operation<Withdrawal[]> {
+  if (run.state === 'offered') return yield* withdrawOffer(transaction, run, true);
+  if (run.state === 'starting') yield* loseRun(transaction, run, 'agentLost');
+  else if (run.state === 'running') yield* loseRun(transaction, run, 'timeoutUnheard');
+  else yield* freeUnknownSlot(run);
+  return [];
 }
 
 /** Takes an offer back: to the queue, or to `missed` when its start deadline has passed. `pass`: not to this agent again in this round. */
@@ -297,12 +325,8 @@ export function* loseRun(transaction: Transaction, run: RunRow, reason: ReasonCo
 }
 
 function* freeUnknownSlot(run: RunRow): Operation<void> {
-  yield* change(
-    `update "runs" set "slot" = 0, "wakeAt" = null where "tenantId" = ? and "id" = ? and "state" = 'unknown' and "epoch" = ?`,
-    run.tenantId,
-    run.id,
-    run.epoch,
-  );
+  const { tenantId, id, epoch } = run;
+  yield* set('runs', { tenantId, id, state: 'unknown', epoch }, { slot: 0, wakeAt: null });
 }
 
 /** What an agent was offered or runs, as nobody else changes it meanwhile. */
@@ -319,16 +343,18 @@ export function* openRunsOfAgent(
 
 /** When the scheduler must look at any run next; null when nothing waits for time. */
 export function* readNextWakeAt(
-  _transaction: Transaction,
+  transaction: Transaction,
   _input: Record<never, never>,
 ): Operation<number | null> {
-  let next: number | null = null;
-  for (const state of ['planned', 'queued', 'offered', 'starting', 'running', 'unknown']) {
-    const first = yield* row<{ wakeAt: number }>(
-      'select "wakeAt" from "runs" where "state" = ? and "wakeAt" is not null order by "wakeAt" limit 1',
-      state,
-    );
-    if (first && (next === null || first.wakeAt < next)) next = first.wakeAt;
-  }
-  return next;
+  const first = yield* together(
+    transaction,
+    ['planned', 'queued', 'offered', 'starting', 'running', 'unknown'].map((state) =>
+      row<{ wakeAt: number }>(
+        'select "wakeAt" from "runs" where "state" = ? and "wakeAt" is not null order by "wakeAt" limit 1',
+        state,
+      ),
+    ),
+  );
+  const times = first.flatMap((found) => (found ? [found.wakeAt] : []));
+  return times.length === 0 ? null : Math.min(...times);
 }

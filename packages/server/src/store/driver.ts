@@ -8,11 +8,7 @@ export interface Driver {
    * with different subjects under one key touch nothing in common, and so may take turns.
    * @throws CommitUnknownError, DatabaseUnavailableError
    */
-  write<T>(
-    operation: (transaction: Transaction) => Operation<T>,
-    key?: string,
-    subject?: string,
-  ): Promise<T>;
+  write<T>(operation: (transaction: Transaction) => Operation<T>, key?: string, subject?: string): Promise<T>;
   /** Runs a reading operation against what is committed. @throws DatabaseUnavailableError */
   read<T>(operation: (transaction: Transaction) => Operation<T>): Promise<T>;
   /** The database's clock as it was heard last, carried on; for when to look, never for a decision. */

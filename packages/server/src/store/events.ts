@@ -1,5 +1,6 @@
 import type { EventType } from '@rota/contract';
-import { change, type Operation, row, rows, type Transaction } from './operation.ts';
+import { insert } from './byKey.ts';
+import { type Operation, row, rows, type Transaction } from './operation.ts';
 import type { EventRow } from './tables.ts';
 
 export interface NewEvent {
@@ -12,15 +13,9 @@ export interface NewEvent {
 
 /** Adds an event to the change that it is part of, so that watchers see it exactly when it is committed. */
 export function* recordEvent(transaction: Transaction, event: NewEvent): Operation<void> {
-  yield* change(
-    'insert into "events" ("tenantId", "type", "subjectId", "jobId", "at", "dataJson") values (?, ?, ?, ?, ?, ?)',
-    event.tenantId,
-    event.type,
-    event.subjectId,
-    event.jobId,
-    transaction.now,
-    JSON.stringify(event.data),
-  );
+  const { tenantId, type, subjectId, jobId, data } = event;
+  const at = transaction.now;
+  yield* insert('events', { tenantId, type, subjectId, jobId, at, dataJson: JSON.stringify(data) });
 }
 
 /** Adds the event that an agent's state has changed. */

@@ -1,11 +1,13 @@
 import type { Operation, Transaction } from './operation.ts';
 
 /** Changes that one commit takes: more would keep the locks of the first for long. */
-const CHANGES_PER_COMMIT = 64;
+const CHANGES_PER_COMMIT = 256;
 
 /** A change that waits for its commit. */
 export interface Waiting {
   readonly operation: (transaction: Transaction) => Operation<unknown>;
+  /** What it is about, if about nothing else of its key. */
+  readonly subject: string | undefined;
   resolve(value: unknown): void;
   reject(error: unknown): void;
   readonly lane: Lane;
@@ -29,14 +31,18 @@ export class Lanes {
   /** Lanes that nobody has taken, in the order in which they came. */
   #free: Lane[] = [];
 
-  add(change: Pick<Waiting, 'operation' | 'resolve' | 'reject'>, key: string | undefined): void {
+  add(
+    change: Pick<Waiting, 'operation' | 'resolve' | 'reject'>,
+    key: string | undefined,
+    subject?: string,
+  ): void {
     let lane = key === undefined ? undefined : this.#byKey.get(key);
     if (lane === undefined) {
       lane = { key, waiting: [], taken: [] };
       if (key !== undefined) this.#byKey.set(key, lane);
       this.#free.push(lane);
     }
-    lane.waiting.push({ ...change, lane, failed: false });
+    lane.waiting.push({ ...change, subject, lane, failed: false });
   }
 
   /**

@@ -1,8 +1,9 @@
 import type { RunState } from '@rota/contract';
 import { isTerminal } from '@rota/contract';
 import { isLegal, type RunEvent } from '../runs/machine.ts';
+import { compareAndSet } from './byKey.ts';
 import { recordEvent } from './events.ts';
-import { change, type Operation, type Transaction, type Value } from './operation.ts';
+import type { Operation, Transaction } from './operation.ts';
 import type { RunRow } from './tables.ts';
 
 type Movable = Pick<RunRow, 'tenantId' | 'id' | 'jobId' | 'state' | 'epoch'>;
@@ -26,18 +27,9 @@ export function* moveRun(
   const set: Patch = isTerminal(to)
     ? { wakeAt: null, slot: 0, contactLostAt: null, endedAt: transaction.now, ...patch }
     : patch;
-  const columns = Object.entries(set);
-  const moved = yield* change(
-    `update "runs" set "state" = ?${columns.map(([name]) => `, "${name}" = ?`).join('')}
-     where "tenantId" = ? and "id" = ? and "state" = ? and "epoch" = ?`,
-    to,
-    ...columns.map(([, value]) => value as Value),
-    run.tenantId,
-    run.id,
-    run.state,
-    run.epoch,
-  );
-  if (moved === 0) return false;
+  const { tenantId, id, state, epoch } = run;
+  const moved = yield* compareAndSet('runs', { tenantId, id, state, epoch }, { state: to, ...set });
+  if (!moved) return false;
   yield* recordEvent(transaction, {
     tenantId: run.tenantId,
     type: 'run',

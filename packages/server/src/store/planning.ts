@@ -1,6 +1,8 @@
 import type { ReasonCode, RunKind } from '@rota/contract';
-import { change, type Operation, rows, type Transaction } from './operation.ts';
-import type { JobRow } from './tables.ts';
+import { compareAndSet, insert, insertNew, raise } from './byKey.ts';
+import { RECOVERY_ID } from './holding.ts';
+import { type Operation, row, rows, type Transaction, together } from './operation.ts';
+import type { JobRow, RunRow } from './tables.ts';
 
 export type DueJob = Pick<
   JobRow,
@@ -12,7 +14,7 @@ export type DueJob = Pick<
   | 'plannedThrough'
   | 'firedThrough'
   | 'nextAt'
->;
+> & { recoveryId: number };
 
 /** Jobs whose next unplanned instant is not after `horizon`, the most overdue first. */
 export function* readDueJobs(
@@ -20,7 +22,8 @@ export function* readDueJobs(
   input: { horizon: number; limit: number },
 ): Operation<DueJob[]> {
   return yield* rows<DueJob>(
-    `select "tenantId", "id", "revision", "documentJson", "anchorsJson", "plannedThrough", "firedThrough", "nextAt"
+    `select "tenantId", "id", "revision", "documentJson", "anchorsJson", "plannedThrough", "firedThrough", "nextAt",
+       ${RECOVERY_ID} as "recoveryId"
      from "jobs" where "nextAt" <= ? order by "nextAt" limit ?`,
     input.horizon,
     input.limit,
@@ -61,6 +64,8 @@ export interface JobPlan {
   tenantId: string;
   jobId: string;
   revision: number;
+  /** Of the last recovery when the job was read: an older state of the database may have other cursors that are the same. */
+  recoveryId: number;
   expectedThrough: number;
   plannedThrough: number;
   nextAt: number | null;
@@ -73,56 +78,41 @@ export interface JobPlan {
  * reading changes nothing. @returns how many jobs were planned
  */
 export function* storePlans(transaction: Transaction, input: { plans: JobPlan[] }): Operation<number> {
-  let planned = 0;
   // In one order, so that two who plan the same jobs do not wait for each other in a circle.
-  const plans = input.plans.toSorted((a, b) => compare(a.tenantId, b.tenantId) || compare(a.jobId, b.jobId));
-  for (const plan of plans) {
-    // The instants of a gap are settled: an edit after the clock was set back must not plan them again.
-    const settled = Math.max(0, ...plan.gaps.map((gap) => gap.to));
-    const moved = yield* change(
-      `update "jobs" set "plannedThrough" = ?, "nextAt" = ?, "firedThrough" = case when "firedThrough" < ? then ? else "firedThrough" end
-       where "tenantId" = ? and "id" = ? and "revision" = ? and "plannedThrough" = ? and "nextAt" is not null`,
-      plan.plannedThrough,
-      plan.nextAt,
-      settled,
-      settled,
-      plan.tenantId,
-      plan.jobId,
-      plan.revision,
-      plan.expectedThrough,
-    );
-    if (moved === 0) continue;
-    planned += 1;
-    for (const run of plan.runs) {
-      yield* insertRun(transaction, {
-        ...run,
-        tenantId: plan.tenantId,
-        jobId: plan.jobId,
-        revision: plan.revision,
-        kind: 'scheduled',
-        part: '',
-        definitionJson: null,
-        createdBy: null,
-      });
-    }
-    for (const gap of plan.gaps) {
-      yield* change(
-        `insert into "gaps" ("tenantId", "id", "jobId", "revision", "fromAt", "toAt", "count", "outcome", "reason", "recordedAt")
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
-        plan.tenantId,
-        gap.id,
-        plan.jobId,
-        plan.revision,
-        gap.from,
-        gap.to,
-        gap.count,
-        gap.outcome,
-        gap.reason,
-        transaction.now,
-      );
-    }
+  const last = yield* row<{ id: number }>(`select ${RECOVERY_ID} as "id"`);
+  const fresh = input.plans.filter(({ recoveryId }) => recoveryId === last?.id);
+  const plans = fresh.toSorted((a, b) => compare(a.tenantId, b.tenantId) || compare(a.jobId, b.jobId));
+  const stored = yield* together(
+    transaction,
+    plans.map((plan) => storePlan(transaction, plan)),
+  );
+  return stored.filter((isStored) => isStored).length;
+}
+
+function* storePlan(transaction: Transaction, plan: JobPlan): Operation<boolean> {
+  // The instants of a gap are settled: an edit after the clock was set back must not plan them again.
+  const settled = Math.max(0, ...plan.gaps.map((gap) => gap.to));
+  const { tenantId, jobId, revision, plannedThrough, nextAt } = plan;
+  const moved = yield* compareAndSet(
+    'jobs',
+    { tenantId, id: jobId, revision, plannedThrough: plan.expectedThrough },
+    { plannedThrough, nextAt },
+    '"nextAt" is not null',
+  );
+  if (!moved) return false;
+  if (settled > 0) yield* raise('jobs', { tenantId, id: jobId }, 'firedThrough', settled);
+  const { now } = transaction;
+  for (const run of plan.runs) {
+    const more = { kind: 'scheduled', part: '', definitionJson: null, createdBy: null } as const;
+    yield* insert('runs', plannedRun({ ...run, ...more, tenantId, jobId, revision }, now), {
+      ifMissing: true,
+    });
   }
-  return planned;
+  for (const { id, from, to, count, outcome, reason } of plan.gaps) {
+    const instants = { fromAt: from, toAt: to, count, outcome, reason, recordedAt: now };
+    yield* insert('gaps', { tenantId, id, jobId, revision, ...instants }, { ifMissing: true });
+  }
+  return true;
 }
 
 function compare(a: string, b: string): number {
@@ -141,25 +131,30 @@ export interface NewRun extends PlannedRun {
 
 /** Adds a `planned` run; the same occurrence a second time changes nothing. @returns whether it is new */
 export function* insertRun(transaction: Transaction, run: NewRun): Operation<boolean> {
-  const added = yield* change(
-    `insert into "runs" ("tenantId", "id", "jobId", "revision", "kind", "occurrenceKey", "part", "definitionJson", "scheduledFor",
-       "dueAt", "startBy", "state", "epoch", "attempt", "slot", "wakeAt", "passedJson", "timeoutMs", "createdBy", "createdAt")
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned', 0, 0, 0, ?, '[]', ?, ?, ?) on conflict do nothing`,
-    run.tenantId,
-    run.id,
-    run.jobId,
-    run.revision,
-    run.kind,
-    run.occurrenceKey,
-    run.part,
-    run.definitionJson,
-    run.scheduledFor,
-    run.dueAt,
-    run.startBy,
-    run.dueAt,
-    run.timeoutMs,
-    run.createdBy,
-    transaction.now,
-  );
-  return added === 1;
+  return yield* insertNew('runs', plannedRun(run, transaction.now));
+}
+
+function plannedRun(run: NewRun, now: number): Partial<RunRow> {
+  return {
+    tenantId: run.tenantId,
+    id: run.id,
+    jobId: run.jobId,
+    revision: run.revision,
+    kind: run.kind,
+    occurrenceKey: run.occurrenceKey,
+    part: run.part,
+    definitionJson: run.definitionJson,
+    scheduledFor: run.scheduledFor,
+    dueAt: run.dueAt,
+    startBy: run.startBy,
+    timeoutMs: run.timeoutMs,
+    createdBy: run.createdBy,
+    state: 'planned',
+    epoch: 0,
+    attempt: 0,
+    slot: 0,
+    wakeAt: run.dueAt,
+    passedJson: '[]',
+    createdAt: now,
+  };
 }

@@ -1,3 +1,5 @@
+import type { Shape } from './operation.ts';
+
 /** Texts that are kept, and of those the ones that the database keeps prepared on each connection. */
 const TEXTS_KEPT = 2_000;
 const NAMED_MAX = 300;
@@ -34,4 +36,47 @@ export function createTexts({ named }: { named: boolean }) {
     }
     return known.name === null ? { text: known.text } : { text: known.text, name: known.name };
   };
+}
+
+/** The type of each column, by `table.column`. */
+export type ColumnTypes = ReadonlyMap<string, string>;
+
+/**
+ * The text that does at once what statements of a shape do one by one: each of its values is a list. Rows tell by `ord`,
+ * counted from 1, whose they are. Null when a column is not known.
+ */
+export function manyText(shape: Shape, types: ColumnTypes): string | null {
+  const { kind, table, written, where, only, end } = shape;
+  const columns = [...written, ...where];
+  const typeOf = columns.map((name) => types.get(`${table}.${name}`));
+  if (typeOf.includes(undefined)) return null;
+  const lists = typeOf.map((type, index) => `$${index + 1}::${type}[]`).join(', ');
+  const listed = `unnest(${lists}) with ordinality as "k"(${columns.map((_, index) => `"v${index}"`).join(', ')}, "ord")`;
+  const and = only === '' ? '' : ` and ${only}`;
+  const conditions = where
+    .map((name, index) => `"t"."${name}" = "k"."v${written.length + index}"`)
+    .join(' and ');
+  switch (kind) {
+    case 'get': {
+      // Locks are taken in the order of the keys.
+      const order =
+        end === '' ? '' : `order by ${where.map((name) => `"t"."${name}"`).join(', ')} ${end} of "t"`;
+      return `select "k"."ord", "t".* from ${listed} join "${table}" as "t" on ${conditions}${and} ${order}`;
+    }
+    case 'insert': {
+      const names = written.map((name) => `"${name}"`).join(', ');
+      return `insert into "${table}" (${names}) select * from unnest(${lists}) ${end}`;
+    }
+    case 'update': {
+      const changes = written.map((name, index) => `"${name}" = "k"."v${index}"`).join(', ');
+      return `update "${table}" as "t" set ${changes} from ${listed} where ${conditions}${and} returning "k"."ord"`;
+    }
+    case 'raise': {
+      const keys = where.map((_, index) => `"v${index + 1}"`).join(', ');
+      const highest = `(select max("v0") as "v0", ${keys} from ${listed} group by ${keys}) as "k"`;
+      return `update "${table}" as "t" set "${written[0]}" = "k"."v0" from ${highest} where ${conditions} and "t"."${written[0]}" < "k"."v0"`;
+    }
+    default:
+      return kind satisfies never;
+  }
 }

@@ -1,4 +1,6 @@
 import { attemptIdOf } from '../runs/ids.ts';
+import { get } from './byKey.ts';
+import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, row, type Transaction } from './operation.ts';
 import { insertRun, type NewRun } from './planning.ts';
@@ -78,14 +80,10 @@ export function* readRun(
 
 /** A run as nobody else changes it meanwhile. */
 export function* lockRun(
-  { dialect }: Transaction,
-  input: { tenantId: string; runId: string },
+  transaction: Transaction,
+  { tenantId, runId }: { tenantId: string; runId: string },
 ): Operation<RunRow | undefined> {
-  return yield* row<RunRow>(
-    `select * from "runs" where "tenantId" = ? and "id" = ? ${dialect.forUpdate}`,
-    input.tenantId,
-    input.runId,
-  );
+  return yield* get(transaction, 'runs', { tenantId, id: runId }, { lock: true });
 }
 
 export type CancelAnswer =
@@ -170,6 +168,7 @@ export function* resolveRun(
       reason: null,
       detail,
     });
+    yield* holdAgain(run);
   } else {
     yield* moveRun(transaction, run, 'resolve', input.as, {
       epoch: run.epoch + 1,
