@@ -53,6 +53,8 @@ export class SimAgent {
   identity: SimIdentity;
   process: Process;
   state: AgentState = { state: 'stopped' };
+  /** When it was online last, in the world's time. */
+  onlineAt = Number.NEGATIVE_INFINITY;
   /** Not started again: the machine is off, or someone has stopped it. */
   isDown = true;
   readonly #kernel: Kernel;
@@ -207,6 +209,7 @@ export class SimAgent {
       stateChanged: (state) => {
         if (process.ended) return;
         this.state = state;
+        if (state.state === 'online') this.onlineAt = this.#kernel.now;
         this.#kernel.trace(process.name, `is ${state.state}`);
         if (state.state === 'rejected' && isLastWord(state.code) && work.active === 0) this.isDown = true;
       },

@@ -1,6 +1,7 @@
 import type { Subject } from './kernel.ts';
+import { suspectCopy, suspectOld } from './lockout.ts';
 import type { Simulation } from './simulation.ts';
-import type { Blow, Fault } from './world.ts';
+import { type Blow, type Fault, HEAL_MS, TAIL_MS } from './world.ts';
 
 /** Arms all faults of the world: those of an instant, and those that wait for a moment after it. */
 export function arm(simulation: Simulation): void {
@@ -118,6 +119,11 @@ function strike(simulation: Simulation, fault: Fault, subject: Subject): void {
       return restoreFolder(simulation, agentIndex, blow);
     case 'copyFolder':
       return copyFolder(simulation, agentIndex, blow);
+    case 'damageJournal':
+      note([agentIndex], 2_000);
+      simulation.damaged.add(agent.identity.agentId);
+      agent.kill(2_000);
+      return machine.disk.damage('agent/journal');
     default:
       blow satisfies never;
   }
@@ -146,10 +152,11 @@ function restoreFolder(
   const since = simulation.database.clock();
   kernel.after(blow.afterMs, null, `${agent.machine.name} is put back`, () => {
     if (agent.isDown || agent.identity.agentId !== agentId) return;
-    simulation.note(blow.kind, agent.machine.name, [index], 5_000);
+    simulation.note(blow.kind, agent.machine.name, [index], untilMended(simulation));
     simulation.betray(index, since);
     agent.powerOff();
     agent.machine.restoreFolder(copy);
+    suspectOld(simulation, agent);
     kernel.after(5_000, null, `${agent.machine.name} has power again`, () => {
       if (agent.isDown) agent.powerOn();
     });
@@ -160,12 +167,18 @@ function restoreFolder(
 function copyFolder(simulation: Simulation, index: number, blow: Extract<Blow, { afterMs: number }>): void {
   const agent = simulation.agents[index];
   if (!agent || agent.isDown) return;
-  simulation.note(blow.kind, agent.machine.name, [index], blow.afterMs);
+  simulation.note(blow.kind, agent.machine.name, [index], untilMended(simulation));
   simulation.betray(index, simulation.database.clock());
   const copy = simulation.cloneOf(agent);
   copy.machine.restoreFolder(agent.machine.copyFolder());
   copy.powerOn();
+  suspectCopy(simulation, agent, copy);
   simulation.kernel.after(blow.afterMs, null, `the copy of ${agent.machine.name} goes`, () =>
     copy.powerOff(),
   );
+}
+
+/** An agent that is found out stays locked out until a person brings it in anew. */
+function untilMended({ kernel, world }: Simulation): number {
+  return Math.max(60_000, world.durationMs - TAIL_MS) + HEAL_MS + 30_000 - kernel.now;
 }

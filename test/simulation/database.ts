@@ -49,16 +49,17 @@ const SET_SEQUENCE = 'select setval';
 
 /** Kept by the database itself, so that no code of the server can pass by: each state that a run or a job has had. */
 const WITNESSES = [
-  'create table "simNow" ("now" integer)',
-  'insert into "simNow" values (0)',
+  // The clock as the transaction read it when it began, and as it was at the commit.
+  'create table "simNow" ("now" integer, "commitAt" integer)',
+  'insert into "simNow" values (0, 0)',
   'create table "simRuns" ("seq" integer primary key autoincrement, "runId" text, "state" text, "at" integer)',
   `create trigger "simRunMade" after insert on "runs" begin
-     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "now" from "simNow"; end`,
+     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "commitAt" from "simNow"; end`,
   `create trigger "simRunMoved" after update on "runs" when new."state" <> old."state" begin
-     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "now" from "simNow"; end`,
+     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "commitAt" from "simNow"; end`,
   // A planned run that an edit takes back was never anybody's.
   `create trigger "simRunGone" after delete on "runs" begin
-     insert into "simRuns" ("runId", "state", "at") select old."id", 'gone from ' || old."state", "now" from "simNow"; end`,
+     insert into "simRuns" ("runId", "state", "at") select old."id", 'gone from ' || old."state", "commitAt" from "simNow"; end`,
   `create table "simJobs" ("seq" integer primary key autoincrement, "jobId" text, "revision" integer, "paused" integer,
      "deleted" integer, "firedThrough" integer, "at" integer)`,
   `create trigger "simJobMade" after insert on "jobs" begin
@@ -125,8 +126,6 @@ export class SimDatabase {
   #ahead: { at: number; statements: Statement[] }[] = [];
   readonly #lagMs: number;
   #away = false;
-  /** What the primary's witnesses take for now. */
-  #tickedAt = 0;
 
   constructor(
     kernel: Kernel,
@@ -181,7 +180,6 @@ export class SimDatabase {
     this.#primary = this.#standby;
     this.#standby = null;
     this.#ahead = [];
-    this.#tickedAt = 0;
     this.timeline += 1;
     this.#kernel.trace('database', `fails over and loses ${lost} commits`);
     return lost;
@@ -193,13 +191,12 @@ export class SimDatabase {
     const statements: Statement[] = [];
     const transaction = this.#transaction(now);
     this.#primary.execute('begin');
-    const tick: Statement = { text: 'update "simNow" set "now" = ?', values: [now], reads: false };
+    const text = 'update "simNow" set "now" = ?, "commitAt" = ?';
+    const tick: Statement = { text, values: [now, this.clock()], reads: false };
     let values: unknown[];
     try {
-      if (now !== this.#tickedAt) {
-        this.#primary.run(tick);
-        if (this.#standby) statements.push(tick);
-      }
+      this.#primary.run(tick);
+      if (this.#standby) statements.push(tick);
       values = operations.map((operation) =>
         drive(operation(transaction), (statement) => {
           if (this.#standby && !statement.reads) statements.push(statement);
@@ -211,7 +208,6 @@ export class SimDatabase {
       throw error;
     }
     this.#primary.execute('commit');
-    this.#tickedAt = now;
     this.commits += 1;
     if (this.#standby) {
       this.#ahead.push({ at: this.#kernel.now, statements });

@@ -122,6 +122,16 @@ export class SimDisk {
     }
   }
 
+  /** Some bytes in the middle of a file cannot be read any more. */
+  damage(path: string): void {
+    const file = this.#files.get(path);
+    const end = file?.content.findLastIndex((byte) => byte !== 0) ?? 0;
+    if (!file || end < 100) return;
+    const from = this.#random.int(0, end - 60);
+    for (const content of [file.content, file.durable])
+      content.fill(0x55, from, from + this.#random.int(1, 40));
+  }
+
   copy(): FolderCopy {
     return new Map([...this.#files].map(([name, file]) => [name, Buffer.from(file.content)]));
   }

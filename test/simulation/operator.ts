@@ -1,3 +1,4 @@
+import { lookAtLockouts } from './lockout.ts';
 import { EPOCH_MS, type Simulation, TENANT } from './simulation.ts';
 import { type Action, HEAL_MS, PAUSE_MS, TAIL_MS } from './world.ts';
 
@@ -135,6 +136,7 @@ function drawRun(simulation: Simulation, draw: number, states: string[]): string
 /** Ends all that is broken, and brings in anew what was locked out. */
 function mend(simulation: Simulation): void {
   const { kernel, database, servers, agents, world } = simulation;
+  lookAtLockouts(simulation);
   if (database.away) database.start();
   database.faults.failShare = 0;
   database.faults.loseAnswerShare = 0;

@@ -75,6 +75,11 @@ export class SimServer {
     this.process.end();
   }
 
+  /** As the other servers see it. */
+  get name(): string {
+    return `server-${this.#index}:${this.#starts}`;
+  }
+
   start(): void {
     if (!this.process.ended) return;
     this.#starts += 1;
@@ -138,7 +143,7 @@ export class SimServer {
     });
     const definitions = createDefinitions();
     const sessions = new Sessions();
-    const name = `server-${this.#index}:${this.#starts}`;
+    const { name } = this;
     const replica = createReplica({ name, store, clock, random, hints, log, sessions });
     const roster = createRoster({ store, clock, hints, sessions, replica });
     const presences = createPresences({ store, clock, sessions, roster, replica });

@@ -7,6 +7,7 @@ import type { Decision, Fault as FaultWindow } from '../history/history.ts';
 import { keyOf, SimAgent, type SimIdentity } from './agent.ts';
 import { SimDatabase } from './database.ts';
 import { Kernel } from './kernel.ts';
+import type { Suspect } from './lockout.ts';
 import { type Evidence, Machine } from './machine.ts';
 import { SimNetwork } from './network.ts';
 import { Seeded } from './random.ts';
@@ -32,6 +33,12 @@ export class Simulation {
   readonly acknowledged: string[] = [];
   /** Agents whose folder was put back or copied: from then on their promises are not worth what they were. */
   readonly betrayed = new Map<string, number>();
+  /** Agents whose journal was damaged: it may look like an older one. */
+  readonly damaged = new Set<string>();
+  /** Copies and older states of folders, and who must not come online with them; see `lockout.ts`. */
+  readonly suspects: Suspect[] = [];
+  /** What was found to be wrong while the world went on. */
+  readonly findings: { invariant: string; sentence: string }[] = [];
   readonly random: Seeded;
   readonly #publicKey: string;
   #identities = 0;

@@ -1,7 +1,8 @@
 import { define, type JobDocument } from '@rota/contract';
 import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
-import { check, type Violation } from '../history/check.ts';
-import type { History, JobOfHistory, LogEntry, StateChange } from '../history/history.ts';
+import { check } from '../history/check.ts';
+import type { History, JobOfHistory, LogEntry, StateChange, StoredRun } from '../history/history.ts';
+import { lookAtTheEnd } from './lockout.ts';
 import { EPOCH_MS, type Simulation } from './simulation.ts';
 import { FAULT_KINDS, type World } from './world.ts';
 
@@ -12,10 +13,10 @@ const HEALTHY_MS = 60_000;
 const CROWDED_MS = 900_000;
 
 /** Holds what has happened against the guarantees. */
-export function judge(simulation: Simulation): Violation[] {
+export function judge(simulation: Simulation): { invariant: string; sentence: string }[] {
   const history = historyOf(simulation);
   const doubtful = doubtfulRuns(simulation, history);
-  return check(history).violations.filter(
+  return [...simulation.findings, ...lookAtTheEnd(simulation, history), ...check(history).violations].filter(
     ({ sentence }) => ![...doubtful].some((runId) => sentence.includes(runId)),
   );
 }
@@ -45,6 +46,7 @@ function historyOf(simulation: Simulation): History {
   const recoveryMs = Object.fromEntries(
     [...FAULT_KINDS, 'notThere', 'disabled', 'replaced'].map((kind) => [kind, RECOVERY_MS]),
   );
+  const changes = changesOf(simulation);
   return {
     jobs: database
       .inspect<{ id: string; kind: string }>('select "id", "kind" from "jobs"')
@@ -52,10 +54,10 @@ function historyOf(simulation: Simulation): History {
       .map(({ id }) => demandsOf(simulation, id)),
     agents: database.inspect('select "id", "name", "state" from "agents"'),
     log,
-    runs: database.inspect('select * from "runs"'),
+    runs: runsOf(simulation, changes),
     attempts: database.inspect('select * from "attempts"'),
     gaps: database.inspect('select * from "gaps"'),
-    changes: changesOf(simulation),
+    changes,
     faults: simulation.faults,
     decisions: simulation.decisions,
     acknowledged: simulation.acknowledged,
@@ -77,6 +79,14 @@ function changesOf({ database }: Simulation): StateChange[] {
     if (state === 'gone from planned') gone.set(runId, index);
   }
   return seen.filter(({ runId }, index) => index > (gone.get(runId) ?? -1));
+}
+
+/** Their ends as they were committed: the instant on record was read when the transaction began. */
+function runsOf({ database }: Simulation, changes: StateChange[]): StoredRun[] {
+  const last = new Map(changes.map(({ runId, at }) => [runId, at]));
+  return database
+    .inspect<StoredRun>('select * from "runs"')
+    .map((run) => ({ ...run, endedAt: run.endedAt === null ? null : (last.get(run.id) ?? run.endedAt) }));
 }
 
 function isCrowded(world: World): boolean {

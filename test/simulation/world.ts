@@ -46,7 +46,8 @@ export type Blow =
   | { kind: 'killBoth'; agent: number | null; forMs: number }
   | { kind: 'freezeMachine' | 'rebootMachine' | 'diskFull'; agent: number | null; forMs: number }
   | { kind: 'stepWallClock'; agent: number | null; byMs: number }
-  | { kind: 'restoreFolder' | 'copyFolder'; agent: number | null; afterMs: number };
+  | { kind: 'restoreFolder' | 'copyFolder'; agent: number | null; afterMs: number }
+  | { kind: 'damageJournal'; agent: number | null };
 
 /** When it strikes: at an instant, or at the n-th time that something happens after it. */
 export interface Fault {
@@ -141,13 +142,31 @@ export const FAULT_KINDS: Blow['kind'][] = [
   'stepWallClock',
   'restoreFolder',
   'copyFolder',
+  'damageJournal',
 ];
 
+export interface WorldOptions {
+  hours?: number;
+  maxReplicas?: number;
+  minReplicas?: number;
+  /** Only these kinds of faults, so many in an hour. */
+  kinds?: readonly Blow['kind'][];
+  faultsPerHour?: number;
+  /** Faults wait for one of these moments. */
+  moments?: readonly string[];
+  actions?: readonly Action['kind'][];
+  actionsPerHour?: number;
+  /** Put over the fields and the behaviour of each job. */
+  fields?: Record<string, unknown>;
+  behaviour?: Partial<Behaviour>;
+  noticeLoss?: number;
+}
+
 /** Makes the world of a seed. Each seed has some kinds of faults and not others, and its own pace of everything. */
-export function makeWorld(seed: number, options: { hours?: number; maxReplicas?: number } = {}): World {
+export function makeWorld(seed: number, options: WorldOptions = {}): World {
   const random = new Seeded(`world ${seed}`);
   const durationMs = Math.round((options.hours ?? 1) * 3_600_000);
-  const replicas = random.int(1, options.maxReplicas ?? 3);
+  const replicas = random.int(options.minReplicas ?? 1, options.maxReplicas ?? 3);
   const agents = Array.from(
     { length: random.int(1, 5) },
     (): SimAgent => ({
@@ -157,7 +176,9 @@ export function makeWorld(seed: number, options: { hours?: number; maxReplicas?:
       startsAtMs: random.chance(0.8) ? random.int(0, 3_000) : random.int(0, 60_000),
     }),
   );
-  const jobs = Array.from({ length: random.int(1, 12) }, (_, index) => makeJob(random, index, agents.length));
+  const jobs = Array.from({ length: random.int(1, 12) }, (_, index) =>
+    makeJob(random, index, agents.length, options),
+  );
   const pace = random.pick([1, 1, 1, 3]);
   const latency = {
     network: {
@@ -173,18 +194,22 @@ export function makeWorld(seed: number, options: { hours?: number; maxReplicas?:
     },
     spawn: { typicalMs: 3, slowMs: 200, slowShare: random.pick([0, 0.05]) },
   };
-  const kinds = FAULT_KINDS.filter(() => random.chance(0.45));
-  const rate = random.pick([0, 6, 20, 45]);
+  const kinds = options.kinds ?? FAULT_KINDS.filter(() => random.chance(0.45));
+  const rate = options.faultsPerHour ?? random.pick([0, 6, 20, 45]);
   const last = Math.max(60_000, durationMs - TAIL_MS);
   const faults: Fault[] = [];
   const count = kinds.length === 0 ? 0 : Math.round((rate * durationMs) / 3_600_000);
   for (let index = 0; index < count; index++) {
-    faults.push(makeFault(random, random.pick(kinds), last, agents.length, replicas));
+    faults.push(makeFault(random, random.pick(kinds), last, agents.length, replicas, options));
   }
   const actions: Action[] = [];
-  const actionCount = Math.round((random.pick([0, 4, 15, 40]) * durationMs) / 3_600_000);
+  const actionCount = Math.round(
+    ((options.actionsPerHour ?? random.pick([0, 4, 15, 40])) * durationMs) / 3_600_000,
+  );
   for (let index = 0; index < actionCount; index++)
-    actions.push(makeAction(random, last, jobs.length, agents.length, faults));
+    actions.push(
+      makeAction(random, last, jobs.length, agents.length, faults, options.actions ?? ACTION_KINDS),
+    );
   faults.sort((a, b) => a.atMs - b.atMs);
   actions.sort((a, b) => a.atMs - b.atMs);
   return {
@@ -194,24 +219,25 @@ export function makeWorld(seed: number, options: { hours?: number; maxReplicas?:
     agents,
     jobs,
     latency,
-    noticeLoss: random.pick([0, 0, 0.3, 1]),
+    noticeLoss: options.noticeLoss ?? random.pick([0, 0, 0.3, 1]),
     standbyLagMs: kinds.includes('failOver') ? random.pick([0, 200, 3_000, 20_000]) : null,
     faults,
     actions,
   };
 }
 
-function makeJob(random: Seeded, index: number, agents: number): SimJob {
+function makeJob(random: Seeded, index: number, agents: number, options: WorldOptions): SimJob {
   const longest = random.pick([1_500, 8_000, 8_000, 40_000, 150_000]);
   return {
     name: `job-${index}`,
-    fields: makeFields(random, agents),
+    fields: { ...makeFields(random, agents), ...options.fields },
     behaviour: {
       minMs: 50,
       maxMs: longest,
       failShare: random.pick([0, 0.1]),
       ignoresTermShare: random.pick([0, 0, 0.3]),
       spawnFailShare: random.pick([0, 0, 0.02]),
+      ...options.behaviour,
     },
   };
 }
@@ -250,13 +276,16 @@ function makeFault(
   last: number,
   agents: number,
   replicas: number,
+  options: WorldOptions,
 ): Fault {
   const atMs = random.int(20_000, last);
   const isOfMachine = ['killSession', 'killHelper', 'killBoth', 'rebootMachine', 'freezeSession'].includes(
     kind,
   );
-  const moments = isOfMachine ? [...MOMENTS, ...MACHINE_MOMENTS, ...MACHINE_MOMENTS] : MOMENTS;
-  const moment = random.chance(0.6) ? { what: random.pick(moments), nth: random.int(1, 4) } : null;
+  const moments =
+    options.moments ?? (isOfMachine ? [...MOMENTS, ...MACHINE_MOMENTS, ...MACHINE_MOMENTS] : MOMENTS);
+  const moment =
+    options.moments || random.chance(0.6) ? { what: random.pick(moments), nth: random.int(1, 4) } : null;
   const agent = moment !== null && random.chance(0.8) ? null : random.int(0, agents - 1);
   const replica = moment !== null && random.chance(0.8) ? null : random.int(0, replicas - 1);
   const forMs = random.pick([300, 3_000, 8_000, 20_000, 40_000, 120_000]);
@@ -290,6 +319,7 @@ function makeBlow(
     case 'slowLink':
       return { kind, agent, byMs: random.pick([300, 2_000, 6_000]), forMs };
     case 'killHelper':
+    case 'damageJournal':
       return { kind, agent };
     case 'stepWallClock':
       return { kind, agent, byMs: random.pick([-3_600_000, 3_600_000, 86_400_000]) };
@@ -301,12 +331,27 @@ function makeBlow(
   }
 }
 
+const ACTION_KINDS: readonly Action['kind'][] = [
+  'edit',
+  'pause',
+  'resume',
+  'resume',
+  'trigger',
+  'trigger',
+  'cancel',
+  'cancel',
+  'resolve',
+  'setAgent',
+  'delete',
+];
+
 function makeAction(
   random: Seeded,
   last: number,
   jobs: number,
   agents: number,
   faults: readonly Fault[],
+  kinds: readonly Action['kind'][],
 ): Action {
   // People act most when something is broken, or has just been mended.
   const near = random.chance(0.5) && faults.length > 0 ? random.pick(faults) : null;
@@ -318,19 +363,7 @@ function makeAction(
       : random.int(15_000, last),
   );
   const job = random.int(0, jobs - 1);
-  const kind = random.pick([
-    'edit',
-    'pause',
-    'resume',
-    'resume',
-    'trigger',
-    'trigger',
-    'cancel',
-    'cancel',
-    'resolve',
-    'setAgent',
-    'delete',
-  ] as const);
+  const kind = random.pick(kinds);
   switch (kind) {
     case 'edit':
       return { atMs, kind, job, fields: { schedule: makeSchedule(random) } };
