@@ -168,9 +168,7 @@ export async function composeServer(ports: {
     },
     async stop() {
       draining = true;
-      // When that cannot be stored, nobody is told to go elsewhere, and agents find out by themselves.
-      const gently = await replica.leave().catch(() => false);
-      await gateway.stop({ gently });
+      await gateway.stop({ gently: await replica.leave() });
       streams.stop();
       const loops = [scheduler, dispatcher, delivery, retention, recovery];
       await Promise.all(loops.map((loop) => loop.stop()));

@@ -202,7 +202,7 @@ export class Composition {
       delivery.stop(),
       scheduler.stop(),
       recovery.stop(),
-      replica.stop().catch(() => {}),
+      replica.stop(),
     ]);
     await new Promise((resolve) => this.#http?.close(resolve));
     this.errors.length = 0;

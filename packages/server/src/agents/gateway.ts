@@ -270,11 +270,12 @@ export function createGateway(
       const text = `${message.maxParallel} ${message.draining} ${message.blocked}`;
       const { lastStatus } = current;
       if (lastStatus.text === text && clock.now() - lastStatus.at < SEEN_MS) return;
+      const isNews = lastStatus.text !== text;
       lastStatus.text = text;
       lastStatus.at = clock.now();
       const { tenantId, agentId, sessionEpoch } = current;
       await store.storeAgentStatus({ tenantId, agentId, sessionEpoch, ...pickStatus(message) });
-      ports.hints.tell('agents');
+      if (isNews) ports.hints.tell('agents');
     }
 
     function receive(text: string): void {

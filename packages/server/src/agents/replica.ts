@@ -12,6 +12,8 @@ export const REPLICA_TOUCH_MS = 1_000;
 export const REPLICA_LOST_MS = 5_000;
 /** Who did not hear the others for so long, because it or the database was away, begins to wait for them anew. */
 const DEAF_MS = 2_500;
+/** How long a server that stops tries to say so. */
+const STOP_MS = 1_000;
 /** Sessions of a lost server that one commit ends. */
 const CLOSED_AT_ONCE = 50;
 
@@ -93,6 +95,17 @@ export function createReplica(ports: {
     await store.registerReplica({ id, name });
   }
 
+  /** The database may be away when a server stops: the others find out by themselves. */
+  async function within(work: Promise<void>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.after(STOP_MS, resolve);
+    const logged = work.catch((error: unknown) =>
+      log.warn({ err: error }, 'the others were not told that this server stops'),
+    );
+    await Promise.race([logged, promise]);
+    timer.cancel();
+  }
+
   const loop = createLoop({ name: 'replica', clock, log, pollMs: REPLICA_TOUCH_MS, step });
   return {
     get id() {
@@ -109,12 +122,12 @@ export function createReplica(ports: {
     },
     async leave() {
       if (!isShared) return false;
-      await store.leaveReplica({ id });
+      await within(store.leaveReplica({ id }));
       return others.some((other) => other.leavingAt === null);
     },
     async stop() {
-      await loop.stop();
-      await store.endReplica({ id });
+      await within(loop.stop());
+      await within(store.endReplica({ id }));
     },
   };
 }

@@ -127,8 +127,11 @@ export class Sessions {
   withdraw(agentId: string, { attemptId, epoch }: AttemptKey): boolean {
     const session = this.#sessions.get(agentId);
     if (!session) return false;
-    this.answered(session, attemptId);
-    session.active.delete(attemptId);
+    // It may have been offered again by now.
+    if ((this.#open.get(attemptId)?.epoch ?? 0) <= epoch) {
+      this.answered(session, attemptId);
+      session.active.delete(attemptId);
+    }
     session.send({ type: 'withdraw', attemptId, epoch });
     return true;
   }
