@@ -112,6 +112,16 @@ test('options that are not allowed are named with their value', () => {
   assert.throws(() => settle({ minFreeBytes: -1 }), /minFreeBytes: is -1/);
   assert.throws(() => settle({ urls: [] }), /urls: is empty/);
   assert.throws(() => settle({ ca: 'nonsense' }), /must be PEM/);
+  assert.throws(
+    () => settle({ http: { allow: ['10.0.0.0/40'] } }),
+    /http\.allow: 10\.0\.0\.0\/40 must end with/,
+  );
+  assert.throws(() => settle({ http: { deny: ['db.local'] } }), /http\.deny: db\.local must be an address/);
+  const proxies = { http: 'socks5://u:secret@x', https: null, exempt: '' };
+  assert.throws(
+    () => settle({ http: { proxies } }),
+    /^Error: http\.proxies\.http \(HTTP_PROXY\): must be a URL[^@]*$/,
+  );
   assert.throws(() => checkStateFolder('relative'), /must be an absolute path/);
   assert.throws(() => checkStateFolder(`/${'x'.repeat(90)}`), /at most 82/);
 });

@@ -163,6 +163,8 @@ after(() => {
   rmSync(world.folder, { recursive: true, force: true });
 });
 
+const ENCRYPTED = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc' } as const;
+
 const failsWith =
   (reason: string, error: RegExp) =>
   (ran: Ran): void => {
@@ -266,6 +268,11 @@ const REQUEST: Row[] = [
     http: ({ url }) => ({ url, headers: { 'User-Agent': 'nightly/2', 'X-Mode': 'full' } }),
     sees: ({ headers }) =>
       assert.deepEqual([headers['user-agent'], headers['x-mode']], ['nightly/2', 'full']),
+  },
+  {
+    option: 'headers: Host, for a server that has several names',
+    http: ({ url }) => ({ url, headers: { Host: 'shop.example' } }),
+    sees: ({ headers }) => assert.equal(headers.host, 'shop.example'),
   },
   {
     option: 'headers: without any, Rota says who it is',
@@ -422,6 +429,21 @@ const TLS: Row[] = [
     ends: failsWith('httpTls', /none\.pem \(tls\.ca\) cannot be read: ENOENT/),
   },
   {
+    option: 'tls.ca that is none',
+    http: ({ tls }) => ({ url: tls, tls: { ca: '-----BEGIN CERTIFICATE-----\nnonsense\n' } }),
+    ends: failsWith('httpTls', /./),
+  },
+  {
+    option: 'tls.passphrase that is wrong',
+    http({ mutual, ca, client }) {
+      const key = createPrivateKey(client.key)
+        .export({ ...ENCRYPTED, passphrase: 'open' })
+        .toString();
+      return { url: mutual, tls: { ca, cert: client.cert, key, passphrase: 'shut' } };
+    },
+    ends: failsWith('httpTls', /./),
+  },
+  {
     option: 'tls.insecure, with a warning',
     http: ({ tls }) => ({ url: tls, tls: { insecure: true } }),
     ends(ran, { tls }) {
@@ -443,8 +465,9 @@ const TLS: Row[] = [
   {
     option: 'tls.cert, tls.key and tls.passphrase as PEM',
     http: ({ mutual, ca, client }) => {
-      const secret = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'open' } as const;
-      const key = createPrivateKey(client.key).export(secret).toString();
+      const key = createPrivateKey(client.key)
+        .export({ ...ENCRYPTED, passphrase: 'open' })
+        .toString();
       return { url: mutual, tls: { ca, cert: client.cert, key, passphrase: 'open' } };
     },
     ends: (ran) => assert.equal(ran.stdout, 'nightly', ran.error ?? ''),
