@@ -47,6 +47,7 @@ export function createReplica(ports: {
   const { name, store, clock, random, hints, log, sessions } = ports;
   let id = newId(random);
   let isShared = false;
+  let isStopping = false;
   let others: ReplicaRow[] = [];
   /** What each of the others said last, and when that was heard first. */
   const heard = new Map<string, { seenAt: number; at: number }>();
@@ -55,7 +56,7 @@ export function createReplica(ports: {
   async function step(): Promise<null> {
     const all = await store.touchReplica({ id });
     if (all === null) {
-      await beginAgain();
+      if (!isStopping) await beginAgain();
       return null;
     }
     others = all.filter((each) => each.id !== id && each.lostAt === null);
@@ -126,6 +127,7 @@ export function createReplica(ports: {
       return others.some((other) => other.leavingAt === null);
     },
     async stop() {
+      isStopping = true;
       await within(loop.stop());
       await within(store.endReplica({ id }));
     },
