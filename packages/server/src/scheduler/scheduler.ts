@@ -37,7 +37,9 @@ export function createScheduler(ports: {
     const horizon = clock.now() + LOOK_MS;
     const jobs = await store.readDueJobs({ horizon, limit: JOBS_PER_STEP });
     const plans: JobPlan[] = [];
-    const lost = jobs.some(({ recoveryId }) => recoveryId > 0) ? lostInstants(await store.readRecovery({})) : null;
+    const lost = jobs.some(({ recoveryId }) => recoveryId > 0)
+      ? lostInstants(await store.readRecovery({}))
+      : null;
     for (const job of jobs) plans.push(plan(job, lost));
     if (plans.length > 0) {
       await store.storePlans({ plans });

@@ -98,10 +98,7 @@ export function* endHistory(
   return told === 1;
 }
 
-function* isAsked(
-  { dialect }: Transaction,
-  input: Teller & { sessionEpoch: number },
-): Operation<boolean> {
+function* isAsked({ dialect }: Transaction, input: Teller & { sessionEpoch: number }): Operation<boolean> {
   const asked = yield* row(
     `select "id" from "agents" where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "awaited" is not null
        and "replicaId" is not null ${dialect.forUpdate}`,
@@ -213,7 +210,8 @@ function* insertLost(
 /** Whether a run's id is that of what is said of it. */
 function isTrue(tenantId: string, runId: string, key: RunKey): boolean {
   const { jobId, occurrenceKey, part } = key;
-  const named = key.kind === 'scheduled' ? occurrenceKey === `s:${key.scheduledFor}` : /^t:/.test(occurrenceKey);
+  const named =
+    key.kind === 'scheduled' ? occurrenceKey === `s:${key.scheduledFor}` : /^t:/.test(occurrenceKey);
   return named && runIdOf({ tenantId, jobId, occurrenceKey, part }) === runId;
 }
 

@@ -214,10 +214,7 @@ export function* readHeldRuns(
 }
 
 /** How many runs of a tenant are held. */
-export function* countHeldRuns(
-  _transaction: Transaction,
-  input: { tenantId: string },
-): Operation<number> {
+export function* countHeldRuns(_transaction: Transaction, input: { tenantId: string }): Operation<number> {
   const counted = yield* row<{ runs: number }>(
     `select count(*) as "runs" from "runs" where "tenantId" = ? and "reason" = 'recovering' and "wakeAt" is null and "endedAt" is null`,
     input.tenantId,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { HistoryAttempt } from '@rota/contract';
 import { attemptIdOf, runIdOf } from '../../runs/ids.ts';
+import type { Decision } from '../dispatch.ts';
 import { EPOCH_LEAP } from '../holding.ts';
 import type { RecoveryRow } from '../tables.ts';
 import { MINUTE, type Open, SECOND, START, SUCCESS, World } from './world.ts';
@@ -97,13 +98,13 @@ export function recoverySuite(open: Open): void {
         await world.queueDue();
         await world.settle();
         assert.deepEqual(await world.store.readQueuedRuns({ limit: 10 }), []);
-        const decision = {
+        const decision: Decision = {
           run: { ...before, state: 'queued' },
           action: 'offer',
           agentId: 'one',
           offerMs: 1_000,
           passed: [],
-        } as const;
+        };
         assert.deepEqual(await world.store.decideRuns({ decisions: [decision] }), []);
         if (state === 'offered') {
           const attemptId = attemptIdOf(id, 1);
