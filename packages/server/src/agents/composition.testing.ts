@@ -355,7 +355,7 @@ export class Composition {
 
   /** Waits until something is so, without letting the clock move. */
   async until(condition: () => boolean | Promise<boolean>, why?: () => Promise<string>): Promise<void> {
-    const end = performance.now() + 5_000;
+    const end = performance.now() + 30_000;
     while (!(await condition())) {
       if (performance.now() > end)
         throw new Error(`${why ? await why() : String(condition)}: it did not come to that`);
