@@ -33,6 +33,8 @@ export interface Limits {
   recoveryMs: Record<string, number>;
   /** After TERM, how long a process that outlived its timeout may still live. */
   killGraceMs: number;
+  /** How long a transaction may last: what it changes carries the time of its beginning, and is seen at its end. Default 0. */
+  transactionMs?: number;
 }
 
 export interface JobOfHistory {

@@ -157,7 +157,7 @@ export function* skipHasReason({ history, runsOf, changesOf }: Evidence): Genera
       (last, run) => Math.max(last, run.scheduledFor),
       Number.NEGATIVE_INFINITY,
     );
-    const held = heldTimes(runs, changesOf);
+    const held = heldTimes(runs, changesOf, history.limits.transactionMs ?? 0);
     for (const run of runs) {
       if (run.state !== 'skipped' && run.state !== 'missed') continue;
       if (run.reason === null) yield `run ${run.id} is ${run.state} without a reason`;
@@ -170,16 +170,20 @@ export function* skipHasReason({ history, runsOf, changesOf }: Evidence): Genera
   }
 }
 
-/** When a run of a job was past its queue and not at its end. */
-function heldTimes(runs: StoredRun[], changesOf: ReadonlyMap<string, StateChange[]>): Windows {
+/** When a run of a job may have been seen past its queue and not at its end. */
+function heldTimes(
+  runs: StoredRun[],
+  changesOf: ReadonlyMap<string, StateChange[]>,
+  transactionMs: number,
+): Windows {
   const held: { kind: string; from: number; to: number; what: string; agents: null }[] = [];
   for (const run of runs) {
     let from: number | null = null;
     for (const { state, at } of changesOf.get(run.id) ?? []) {
       if (TERMINAL.has(state) || state === 'queued') {
-        if (from !== null) held.push({ kind: '', from, to: at, what: '', agents: null });
+        if (from !== null) held.push({ kind: '', from, to: at + transactionMs, what: '', agents: null });
         from = null;
-      } else if (state !== 'planned') from ??= at;
+      } else if (state !== 'planned') from ??= at - transactionMs;
     }
     if (from !== null) held.push({ kind: '', from, to: Number.POSITIVE_INFINITY, what: '', agents: null });
   }

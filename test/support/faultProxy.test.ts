@@ -56,6 +56,7 @@ async function open() {
   return { client, peer };
 }
 
+const isOver = (side: { ended: boolean; failed: boolean }) => side.ended || side.failed;
 const heard = (side: { heard: string }, text: string) => until(`to hear ${text}`, () => side.heard === text);
 
 test('bytes and ends pass both ways', async () => {
@@ -82,7 +83,7 @@ test('what is held comes later, in its order, while the other way goes on', asyn
   await until('the end', () => peer.ended);
 });
 
-test('what is swallowed never comes, and its connection is reset when the link is mended', async () => {
+test('what is swallowed never comes, and its connection is closed when the link is mended', async () => {
   const { client, peer } = await open();
   proxy.set({ toServer: 'swallow' });
   client.socket.write('lost');
@@ -91,19 +92,22 @@ test('what is swallowed never comes, and its connection is reset when the link i
   assert.equal(peer.heard, '');
   await until('the loss', () => proxy.swallowedBytes === 4);
   proxy.mend();
-  await until('the reset', () => client.failed && peer.failed);
+  await until('the end', () => isOver(client) && isOver(peer));
 });
 
 test('a new connection is refused while the link refuses', async () => {
   proxy.set({ refuse: true });
   const socket = connect({ host: '127.0.0.1', port: proxy.port });
-  await assert.rejects(once(socket, 'end'), { code: 'ECONNRESET' });
+  socket.on('error', () => {});
+  const count = accepted.length;
+  await once(socket, 'close');
+  assert.equal(accepted.length, count);
 });
 
-test('a cut resets what is open, and new connections are taken', async () => {
+test('a cut closes what is open, and new connections are taken', async () => {
   const { client, peer } = await open();
   proxy.cut();
-  await until('the reset', () => client.failed && peer.failed);
+  await until('the end', () => isOver(client) && isOver(peer));
   const { client: next, peer: nextPeer } = await open();
   next.socket.write('again');
   await heard(nextPeer, 'again');

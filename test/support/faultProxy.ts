@@ -22,7 +22,7 @@ export interface LinkState {
   toClient: Flow;
   /** Each piece comes this much later. */
   delayMs: number;
-  /** New connections are reset at once. */
+  /** New connections are closed at once. */
   refuse: boolean;
 }
 
@@ -34,9 +34,9 @@ export interface FaultProxy {
   /** How many bytes have been lost so far. */
   readonly swallowedBytes: number;
   set(state: Partial<LinkState>): void;
-  /** As it was at first. Connections that bytes were swallowed of are reset. */
+  /** As it was at first. Connections that bytes were swallowed of are closed. */
   mend(): void;
-  /** Resets all connections. */
+  /** Closes all connections, in both directions and with what is under way. */
   cut(): void;
   /** Decides about each message between an agent and a server; by default all pass. */
   decide(judge: (message: Passing) => Fate): void;
@@ -82,8 +82,8 @@ export async function startFaultProxy(
     cut(): void {
       pairs.delete(this);
       for (const direction of this.#directions) direction.stop();
-      this.client.resetAndDestroy();
-      this.server.resetAndDestroy();
+      this.client.destroy();
+      this.server.destroy();
     }
   }
 
@@ -95,7 +95,7 @@ export async function startFaultProxy(
     readonly #sink: Socket;
     readonly #state: () => Flow;
     readonly #frames = options.messages ? new MessageFrames() : null;
-    readonly #waiting: { at: number; bytes: Buffer | 'end' | 'reset' }[] = [];
+    readonly #waiting: { at: number; bytes: Buffer | 'end' | 'broken' }[] = [];
     #timer: NodeJS.Timeout | undefined;
 
     constructor(pair: Pair, from: Passing['from'], source: Socket, sink: Socket, flow: () => Flow) {
@@ -108,7 +108,7 @@ export async function startFaultProxy(
       source.on('end', () => this.#put('end'));
       source.on('error', () => {});
       source.on('close', (hadError) => {
-        if (hadError) this.#put('reset');
+        if (hadError) this.#put('broken');
       });
       sink.on('drain', () => source.resume());
     }
@@ -132,7 +132,7 @@ export async function startFaultProxy(
       }
     }
 
-    #put(bytes: Buffer | 'end' | 'reset'): void {
+    #put(bytes: Buffer | 'end' | 'broken'): void {
       if (!pairs.has(this.#pair)) return;
       this.#waiting.push({ at: performance.now() + state.delayMs, bytes });
       this.flow();
@@ -155,7 +155,7 @@ export async function startFaultProxy(
           break;
         }
         this.#waiting.shift();
-        if (bytes === 'reset') {
+        if (bytes === 'broken') {
           this.#pair.cut();
           return;
         }
@@ -176,7 +176,7 @@ export async function startFaultProxy(
     client.on('error', () => {});
     const address = state.refuse ? null : target();
     if (address === null) {
-      client.resetAndDestroy();
+      client.destroy();
       return;
     }
     const server = connect({ ...address, allowHalfOpen: true, noDelay: true });

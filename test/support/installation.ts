@@ -156,10 +156,15 @@ export class Installation {
     return readFileSync(path.join(this.folder, `${name}.log`), 'utf8');
   }
 
-  /** Ends everything that was started here, helpers and jobs too, and removes the folder. */
-  async remove(): Promise<void> {
+  /** Ends everything that was started here, helpers and jobs too. */
+  async kill(): Promise<void> {
     await Promise.all([...this.#running].map((running) => running.kill('SIGKILL')));
     killAllWith(this.folder);
+  }
+
+  /** Ends everything and removes the folder. */
+  async remove(): Promise<void> {
+    await this.kill();
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -1,0 +1,104 @@
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loggingCommand, readLog } from '../history/jobLog.ts';
+import { Cluster, type Member } from '../support/cluster.ts';
+import { until } from '../support/until.ts';
+
+export interface ReplicaKill {
+  /** How many agents the replica held. */
+  held: number;
+  /** From the kill to the first start of all. */
+  firstMs: number;
+  /** From the kill to the first start on one of the agents that it held. */
+  firstHeldMs: number;
+  /** From the kill until each of the agents that it held had started something. */
+  allHeldMs: number;
+}
+
+const AGENTS = 8;
+/** Starts of one agent are this far apart. */
+const SPREAD = 4;
+
+/** Kills -9 the replica that holds the most agents, again and again, and looks how long it takes until runs start again. */
+export async function killBusiestReplica(
+  kills: number,
+  onKill: (kill: ReplicaKill, index: number) => void = () => {},
+): Promise<ReplicaKill[]> {
+  const cluster = await Cluster.start({ replicas: 3, agents: AGENTS });
+  try {
+    const log = path.join(cluster.installation.folder, 'jobs.log');
+    // The multiples of an interval count from when its job was made: those of one agent are spread over the second.
+    for (let part = 0; part < SPREAD; part++) {
+      const made = Array.from({ length: AGENTS }, (_, index) => ({
+        name: `second-${index + 1}-${part + 1}`,
+        schedule: 'every 1s',
+        command: loggingCommand(log),
+        shell: 'bash',
+        target: { agents: [`agent-${index + 1}`] },
+      }));
+      await cluster.ask((client) => client.call('apply', { body: { document: { jobs: made } } }));
+      await sleep(1_000 / SPREAD);
+    }
+    const results: ReplicaKill[] = [];
+    for (let index = 0; index < kills; index++) {
+      await startedSince(log, Date.now(), names(cluster.agents));
+      // A session that has just begun is not a good one yet.
+      await sleep(STABLE_MS);
+      const { replica, held } = await busiest(cluster);
+      const at = Date.now();
+      await replica.process.kill('SIGKILL');
+      const last = await startedSince(log, at, new Set(held));
+      const after = readLog(log).filter((entry) => entry.kind === 'start' && entry.at > at);
+      const onHeld = after.filter((entry) => entry.kind === 'start' && held.includes(entry.agent ?? ''));
+      const result = {
+        held: held.length,
+        firstMs: Math.min(...after.map((entry) => entry.at)) - at,
+        firstHeldMs: Math.min(...onHeld.map((entry) => entry.at)) - at,
+        allHeldMs: last - at,
+      };
+      results.push(result);
+      onKill(result, index);
+      await cluster.restartReplica(replica);
+    }
+    return results;
+  } finally {
+    await cluster.remove();
+  }
+}
+
+/** Longer than an agent's session must last to count as a good one. */
+const STABLE_MS = 6_000;
+
+const names = (members: readonly Member[]) => new Set(members.map(({ name }) => name));
+
+/** Waits until each of the agents has started something after `since`. @returns when the last of them did */
+function startedSince(log: string, since: number, agents: ReadonlySet<string>): Promise<number> {
+  return until(
+    `a start on each of ${[...agents].join(', ')}`,
+    () => {
+      const first = new Map<string, number>();
+      for (const entry of readLog(log)) {
+        if (entry.kind !== 'start' || entry.agent === null || entry.at <= since) continue;
+        if (agents.has(entry.agent) && !first.has(entry.agent)) first.set(entry.agent, entry.at);
+      }
+      return first.size === agents.size ? Math.max(...first.values()) : null;
+    },
+    120_000,
+  );
+}
+
+async function busiest(cluster: Cluster): Promise<{ replica: Member; held: string[] }> {
+  const rows = await cluster.query<{ replica: string; agent: string }>(
+    `select r."name" as "replica", a."name" as "agent" from "agents" a join "replicas" r on r."id" = a."replicaId"
+     where a."state" = 'online'`,
+  );
+  const heldBy = (replica: Member) =>
+    rows
+      .filter(({ replica: name }) => name.endsWith(`:${replica.process.child.pid}`))
+      .map(({ agent }) => agent);
+  const [first] = cluster.replicas
+    .map((replica) => ({ replica, held: heldBy(replica) }))
+    .sort((a, b) => b.held.length - a.held.length);
+  if (!first || first.held.length === 0) throw new Error('no replica holds an agent');
+  return first;
+}
