@@ -343,7 +343,12 @@ export class World {
       'idempotencyKeys',
       'events',
     ]) {
-      parts.push(await this.rows(`select * from "${table}" where "tenantId" = ?`, this.tenantId));
+      parts.push(
+        // Without an order of its own, rows come in any.
+        (await this.rows(`select * from "${table}" where "tenantId" = ?`, this.tenantId))
+          .map((found) => JSON.stringify(found))
+          .sort(),
+      );
     }
     return JSON.stringify(parts);
   }
