@@ -27,7 +27,7 @@ const REQUEST_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 /** Metrics of one server; states are counted by the store when they are read. `now` is the clock's, epoch ms. */
 export function createMetrics(ports: {
-  store: Pick<Store, 'countForMetrics' | 'countEndedSince' | 'listReplicas' | 'onCommit'>;
+  store: Pick<Store, 'countForMetrics' | 'readRecovery' | 'countEndedSince' | 'listReplicas' | 'onCommit'>;
   version: string;
   now: number;
 }): Metrics {
@@ -62,6 +62,11 @@ export function createMetrics(ports: {
     name: 'rota_replicas',
     help: 'Servers on this database by state: live, leaving, lost.',
     labelNames: ['state'],
+    registers,
+  });
+  const awaited = new Gauge({
+    name: 'rota_agents_awaited',
+    help: 'Agents that have not told yet what a database had lost that went on from an older state.',
     registers,
   });
   const requests = new Histogram({
@@ -115,6 +120,7 @@ export function createMetrics(ports: {
     replicas.set({ state: 'lost' }, lost);
     replicas.set({ state: 'leaving' }, leaving);
     replicas.set({ state: 'live' }, servers.length - lost - leaving);
+    awaited.set((await store.readRecovery({}))?.awaited.length ?? 0);
   }
 
   function readProcess(): void {

@@ -11,7 +11,12 @@ function healthy(fields: { now?: number; version?: string; online?: number } = {
     ready: () => ({ json: { status: 'ok' } }),
     whoami: () => ({ json: { tenant: 'default', token: 'me', role: 'admin', timezone: 'UTC' } }),
     status: () => ({
-      json: { version, now: new Date(now).toISOString(), agents: { online, offline: 0, quarantined: 0 } },
+      json: {
+        version,
+        now: new Date(now).toISOString(),
+        agents: { online, offline: 0, quarantined: 0 },
+        recovery: null,
+      },
     }),
   };
 }
@@ -40,6 +45,49 @@ test('doctor warns of clocks apart, versions apart and of no agent', async (t) =
   const { err, out } = await rota(['doctor'], server);
   assert.match(out, /clock\twarning\t1m0s behind the server's/);
   assert.match(err, /clock: synchronise both clocks/);
+});
+
+test('doctor and status say that the database lacks what agents have still to tell', async (t) => {
+  const recovery = {
+    since: new Date(NOW).toISOString(),
+    cause: 'failover',
+    awaited: ['db-1', 'db-2'],
+    heldRuns: 3,
+  };
+  const base = healthy();
+  const server = await fakeServer(t, {
+    ...base,
+    status: () => ({
+      json: {
+        version: VERSION,
+        now: new Date(NOW).toISOString(),
+        startedAt: new Date(NOW).toISOString(),
+        timezone: 'UTC',
+        jobs: { total: 1, enabled: 1, paused: 0 },
+        servers: [],
+        agents: { online: 1, offline: 0, quarantined: 0 },
+        runs: {
+          queued: 0,
+          active: 0,
+          unknown: 0,
+          succeededLastDay: 0,
+          failedLastDay: 0,
+          missedLastDay: 0,
+        },
+        recovery,
+        lateness: { p50Ms: null, p99Ms: null, maxMs: null, runs: 0 },
+      },
+    }),
+  });
+  const doctor = await rota(['doctor'], server);
+  assert.match(
+    doctor.out,
+    /database\twarning\ta standby took over .* 3 runs held; not heard yet: db-1, db-2/,
+  );
+  assert.match(doctor.err, /rota agent remove db-1 --gone/);
+  const status = await rota(['status'], server);
+  assert.match(status.out, /database.*a standby took over that may lack the last commits.*db-1, db-2/);
+  assert.match(status.err, /rota agent remove db-1 --gone/);
 });
 
 test('doctor fails for a token that is not valid', async (t) => {

@@ -8,10 +8,11 @@ import { type Connection, rotaHome } from '../connection.ts';
 import { EXIT, explain, isLoopback, isTlsFault } from '../errors.ts';
 import { bytes, took } from '../output.ts';
 import { VERSION } from '../version.ts';
+import { recoveryText } from './status.ts';
 
 /** One thing that `doctor` looked at. */
 interface Finding {
-  what: 'node' | 'zone' | 'disk' | 'server' | 'port' | 'token' | 'version' | 'clock' | 'agents';
+  what: 'node' | 'zone' | 'disk' | 'server' | 'port' | 'token' | 'version' | 'clock' | 'agents' | 'database';
   state: 'ok' | 'warning' | 'fault';
   text: string;
   /** What to do about it. */
@@ -168,6 +169,7 @@ async function tokenFindings(cli: Cli, client: Client): Promise<Finding[]> {
         ...(online === 0 && { remedy: 'nothing can run: start an agent (rota agent join-token)' }),
         ...(quarantined > 0 && { remedy: 'rota agent list --state quarantined' }),
       },
+      ...(status.recovery === null ? [] : [recoveryFinding(status.recovery)]),
     ];
   } catch (error) {
     const { message, next } = explain(error);
@@ -177,6 +179,17 @@ async function tokenFindings(cli: Cli, client: Client): Promise<Finding[]> {
         : message;
     return [{ what: 'token', state: 'fault', text: why, ...(next && { remedy: next }) }];
   }
+}
+
+function recoveryFinding(recovery: Parameters<typeof recoveryText>[0] & { since: string }): Finding {
+  return {
+    what: 'database',
+    state: 'warning',
+    text: recoveryText(recovery, recovery.since),
+    ...(recovery.awaited.length > 0 && {
+      remedy: `start these agents, or say of one that is gone for good: rota agent remove ${recovery.awaited[0]} --gone`,
+    }),
+  };
 }
 
 function versionFinding(server: string): Finding {

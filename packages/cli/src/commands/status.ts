@@ -2,6 +2,21 @@ import type { Command } from 'commander';
 import { type Cli, type ServerOptions, talks } from '../cli.ts';
 import { took } from '../output.ts';
 
+const NAMES_SHOWN = 10;
+
+/** What a database had lost that went on from an older state, and whom it still has to hear. */
+export function recoveryText(
+  { cause, awaited, heldRuns }: { cause: 'failover' | 'restore'; awaited: string[]; heldRuns: number },
+  since: string,
+): string {
+  const what =
+    cause === 'failover' ? 'a standby took over that may lack the last commits' : 'it was put back';
+  const more = awaited.length > NAMES_SHOWN ? ` and ${awaited.length - NAMES_SHOWN} more` : '';
+  const whom =
+    awaited.length === 0 ? '' : `; not heard yet: ${awaited.slice(0, NAMES_SHOWN).join(', ')}${more}`;
+  return `${what}, ${since}; ${heldRuns} runs held${whom}`;
+}
+
 export function addStatusCommand(program: Command, cli: Cli): void {
   talks(program.command('status'))
     .description('the state of everything in a few numbers')
@@ -10,7 +25,7 @@ export function addStatusCommand(program: Command, cli: Cli): void {
       const client = cli.connect(options);
       const status = await client.call('status', {});
       if (output.json) return output.value({ url: cli.connection?.url, ...status });
-      const { jobs, servers, agents, runs, lateness } = status;
+      const { jobs, servers, agents, runs, lateness, recovery } = status;
       const alarming = (count: number, text: string) => (count > 0 ? output.style('red', text) : text);
       output.facts([
         [
@@ -33,6 +48,10 @@ export function addStatusCommand(program: Command, cli: Cli): void {
                 })
                 .join('; '),
         ],
+        [
+          'database',
+          recovery === null ? null : output.style('red', recoveryText(recovery, output.time(recovery.since))),
+        ],
         ['timezone', status.timezone],
         ['jobs', `${jobs.total}: ${jobs.enabled} enabled, ${jobs.paused} paused`],
         [
@@ -54,6 +73,10 @@ export function addStatusCommand(program: Command, cli: Cli): void {
             : `half within ${took(lateness.p50Ms)}, 99 % within ${took(lateness.p99Ms)}, at most ${took(lateness.maxMs)} (${lateness.runs} runs)`,
         ],
       ]);
+      if (recovery !== null && recovery.awaited.length > 0)
+        output.note(
+          `Start these agents, or say of one that is gone for good: rota agent remove ${recovery.awaited[0]} --gone`,
+        );
       if (runs.unknown > 0)
         output.note('Unknown runs wait for their agent or for you: rota run list --state unknown');
     });

@@ -97,6 +97,14 @@ export const serverRoutes = {
         failedLastDay: Type.Integer(),
         missedLastDay: Type.Integer(),
       }),
+      recovery: Nullable(
+        Type.Object({
+          since: Instant,
+          cause: Type.Enum(['failover', 'restore']),
+          awaited: Type.Array(Type.String(), { description: 'Agents that have not told yet what they did.' }),
+          heldRuns: Type.Integer(),
+        }),
+      ),
       lateness: Type.Object({
         p50Ms: Nullable(Type.Integer()),
         p99Ms: Nullable(Type.Integer()),

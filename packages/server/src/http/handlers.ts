@@ -18,7 +18,7 @@ import { tokenHandlers } from './tokens.ts';
 export function createHandlers(services: Services, app: () => FastifyInstance): Handlers {
   return {
     ...statusHandlers(services),
-    ...homeHandlers(),
+    ...homeHandlers(services),
     ...metricsHandlers(services),
     ...openapiHandlers(app),
     ...eventHandlers(services),

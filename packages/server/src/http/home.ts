@@ -1,9 +1,14 @@
 import type { Handlers } from './call.ts';
+import type { Services } from './services.ts';
 
 /** The page at `/`: what to type first. It is the same for everyone and has no script, style or secret. */
-export function homeHandlers(): Pick<Handlers, 'home'> {
+export function homeHandlers({ store }: Pick<Services, 'store'>): Pick<Handlers, 'home'> {
   return {
-    home: async ({ request }) => page(`${request.protocol}://${plainHost(request.headers.host)}`),
+    async home({ request }) {
+      const found = await store.readRecovery({}).catch(() => null);
+      const isRecovering = found !== null && found.recovery.settledAt === null;
+      return page(`${request.protocol}://${plainHost(request.headers.host)}`, isRecovering);
+    },
   };
 }
 
@@ -12,7 +17,10 @@ function plainHost(host: string | undefined): string {
   return host !== undefined && /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host) ? host : 'localhost:7682';
 }
 
-function page(address: string): string {
+const RECOVERING =
+  '<p><strong>The database went on from an older state than it had been in.</strong> What may have been started is held until the\nagents have told what they did: <code>npx rota status</code> says which are awaited.</p>\n';
+
+function page(address: string, isRecovering: boolean): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -22,7 +30,7 @@ function page(address: string): string {
 </head>
 <body>
 <h1>Rota is running</h1>
-<p>It runs your jobs on time, on every machine you own, and tells you when one did not.</p>
+${isRecovering ? RECOVERING : ''}<p>It runs your jobs on time, on every machine you own, and tells you when one did not.</p>
 <p>In the terminal where you started it, type:</p>
 <ol>
 <li><code>npx rota job add hello --every 10s -- echo hi</code> makes a first job.</li>

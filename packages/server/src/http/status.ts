@@ -1,4 +1,5 @@
 import type { ReplicaWithAgents } from '../store/replicas.ts';
+import type { Store } from '../store/store.ts';
 import type { Handlers } from './call.ts';
 import { Refusal } from './errors.ts';
 import { instant } from './presenters.ts';
@@ -50,10 +51,23 @@ export function statusHandlers(services: Services): Pick<Handlers, 'health' | 'r
           failedLastDay: (ended.failed ?? 0) + (ended.timedOut ?? 0),
           missedLastDay: ended.missed ?? 0,
         },
+        recovery: recoveryView(
+          await store.readRecovery({}),
+          tenantId,
+          await store.countHeldRuns({ tenantId }),
+        ),
         lateness: { p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs: quantile(1), runs: late.length },
       };
     },
   };
+}
+
+/** What the database had lost and agents have still to tell; null: nothing. */
+function recoveryView(found: Awaited<ReturnType<Store['readRecovery']>>, tenantId: string, heldRuns: number) {
+  if (found === null || found.recovery.settledAt !== null) return null;
+  const { cause, detectedAt } = found.recovery;
+  const awaited = found.awaited.filter((agent) => agent.tenantId === tenantId).map(({ name }) => name);
+  return { since: instant(detectedAt), cause, awaited, heldRuns };
 }
 
 function serverView(each: ReplicaWithAgents, { replica, clock }: Pick<Services, 'replica' | 'clock'>) {
