@@ -471,6 +471,9 @@ test('lateness is told by the kinds of fault that were in effect', () => {
   });
   const history = sound();
   history.faults.push({ kind: 'databaseRestarted', from: 30_500, to: 31_000, what: '', agents: null });
+  // It was over before the last run was due, but recovery takes its time.
+  history.faults.push({ kind: 'replicasKilled', from: 59_000, to: 59_500, what: '', agents: null });
+  assert.equal(check(history).statistics.lateness.replicasKilled?.starts, 1);
   assert.deepEqual(check(history).statistics.lateness.databaseRestarted, {
     starts: 1,
     p50: 1_200,

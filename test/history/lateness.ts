@@ -1,5 +1,5 @@
 import { type Evidence, outside, touches, windowsOf } from './evidence.ts';
-import { groupBy, iso, type StoredRun } from './history.ts';
+import { type Fault, groupBy, type History, iso, lowerBound, type StoredRun } from './history.ts';
 
 /** Reasons by which a due run or instant is given up because it had to wait. */
 const GIVEN_UP = new Set(['superseded', 'startDeadline', 'catchUp']);
@@ -49,11 +49,11 @@ export interface Statistics {
   byState: Record<string, number>;
   everUnknown: number;
   faults: Record<string, number>;
-  /** Of first starts, in ms; by each kind of fault that was in effect between due and start, `none` for the others. */
+  /** Of first starts, in ms; by the kind of fault that was in effect, `none` where none was. */
   lateness: Record<string, Lateness>;
 }
 
-export function statisticsOf({ history, firstStart, runs, disturbed, starts }: Evidence): Statistics {
+export function statisticsOf({ history, firstStart, runs, starts }: Evidence): Statistics {
   const byState: Record<string, number> = {};
   for (const run of history.runs) byState[run.state] = (byState[run.state] ?? 0) + 1;
   for (const gap of history.gaps) {
@@ -66,16 +66,10 @@ export function statisticsOf({ history, firstStart, runs, disturbed, starts }: E
     if (run) started.push({ run, at });
   }
   const byKind = groupBy(history.faults, (fault) => fault.kind);
-  const lateness: Record<string, Lateness> = {};
-  const undisturbed = started.filter(
-    ({ run, at }) => !touches(disturbed, run.dueAt, Math.max(at, run.dueAt)),
-  );
-  lateness.none = summary(undisturbed.map(({ run, at }) => at - run.dueAt));
-  for (const [kind, faults] of byKind) {
-    const windows = windowsOf(faults, history.limits.recoveryMs);
-    const touched = started.filter(({ run, at }) => touches(windows, run.dueAt, Math.max(at, run.dueAt)));
-    lateness[kind] = summary(touched.map(({ run, at }) => at - run.dueAt));
-  }
+  const lateBy = new Map<string, number[]>([['none', []], ...[...byKind.keys()].map(emptyList)]);
+  const kindsOf = kindsInEffect(byKind, history);
+  for (const { run, at } of started)
+    for (const kind of kindsOf(run.dueAt, Math.max(at, run.dueAt))) lateBy.get(kind)?.push(at - run.dueAt);
   const unknown = new Set(
     history.changes.filter(({ state }) => state === 'unknown').map(({ runId }) => runId),
   );
@@ -85,7 +79,28 @@ export function statisticsOf({ history, firstStart, runs, disturbed, starts }: E
     byState,
     everUnknown: unknown.size,
     faults: Object.fromEntries([...byKind].map(([kind, { length }]) => [kind, length])),
-    lateness,
+    lateness: Object.fromEntries([...lateBy].map(([kind, values]) => [kind, summary(values)])),
+  };
+}
+
+const emptyList = (kind: string): [string, number[]] => [kind, []];
+
+/**
+ * Which kinds of fault a start is told under: those that were going on between due and start; else that which had ended last,
+ * while it still was within its recovery time.
+ */
+function kindsInEffect(
+  byKind: Map<string, Fault[]>,
+  { faults, limits }: History,
+): (from: number, to: number) => string[] {
+  const windows = [...byKind].map(([kind, list]) => ({ kind, windows: windowsOf(list, {}) }));
+  const byEnd = faults.toSorted((a, b) => a.to - b.to);
+  const ends = byEnd.map(({ to }) => to);
+  return (from, to) => {
+    const going = windows.filter((each) => touches(each.windows, from, to)).map(({ kind }) => kind);
+    const last = byEnd[lowerBound(ends, from) - 1];
+    if (going.length > 0) return going;
+    return last && from <= last.to + (limits.recoveryMs[last.kind] ?? 0) ? [last.kind] : ['none'];
   };
 }
 

@@ -93,10 +93,11 @@ export class Installation {
     const { name = 'server', env = {} } = options;
     rmSync(this.#addressFile(name), { force: true });
     const server = this.start(name, ['server', 'start', ...args], env);
-    await until(`server ${name}`, async () => {
+    const isReady = async () => {
       if (server.child.exitCode !== null) throw new Error(`the server ended: ${this.log(name)}`);
       return this.address(name) !== null && (await fetch(`${this.url(name)}/readyz`)).ok;
-    });
+    };
+    await until(`server ${name}`, isReady, 60_000);
     return server;
   }
 
