@@ -65,7 +65,7 @@ export function agentHandlers(services: Services): Pick<Handlers, AgentRoutes> {
       if (result === 'active')
         throw new Refusal(
           'agent.active',
-          'It has runs that have not ended. Wait for them or cancel them; say `--gone` only when the machine and its processes are gone for good.',
+          'It has runs that have not ended, or has not told yet what it ran (see `rota status`). Wait for them or cancel them; say `--gone` only when the machine and its processes are gone for good.',
         );
       services.disconnectAgent(result.agentId, 'the agent was removed');
       changed();
