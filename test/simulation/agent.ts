@@ -120,7 +120,10 @@ export class SimAgent {
     const { process } = this;
     const session = this.#session;
     const work = this.#work;
-    if (!session || !work) return this.kill(restartMs);
+    if (!session || !work) {
+      this.kill(restartMs);
+      return;
+    }
     const leave = async () => {
       work.drain();
       await session.stop();

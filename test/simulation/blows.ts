@@ -10,7 +10,10 @@ export function arm(simulation: Simulation): void {
   for (const fault of world.faults) {
     kernel.at(fault.atMs, null, 'a fault is due', () => {
       const { moment } = fault;
-      if (moment === null) return strike(simulation, fault, {});
+      if (moment === null) {
+        strike(simulation, fault, {});
+        return;
+      }
       // Too late it would strike into the time in which everything has to settle.
       kernel.when(moment.what, moment.nth, (subject) => {
         if (kernel.now < last)
@@ -35,13 +38,16 @@ function strike(simulation: Simulation, fault: Fault, subject: Subject): void {
   switch (blow.kind) {
     case 'killReplica':
       note(null, blow.forMs);
-      return server.kill(blow.forMs);
+      server.kill(blow.forMs);
+      return;
     case 'stopReplica':
       note(null, blow.forMs + 10_000);
-      return server.stop(blow.forMs);
+      server.stop(blow.forMs);
+      return;
     case 'freezeReplica':
       note(null, blow.forMs);
-      return server.process.freeze(blow.forMs);
+      server.process.freeze(blow.forMs);
+      return;
     case 'databaseAway':
       note(null, blow.forMs);
       database.stop();
@@ -74,36 +80,46 @@ function strike(simulation: Simulation, fault: Fault, subject: Subject): void {
       return;
     case 'cut':
       note([agentIndex], 0);
-      return network.cut(agentIndex, blow.replica);
+      network.cut(agentIndex, blow.replica);
+      return;
     case 'block':
       note([agentIndex], blow.forMs);
-      return network.block(agentIndex, replica, blow.direction, blow.forMs);
+      network.block(agentIndex, replica, blow.direction, blow.forMs);
+      return;
     case 'slowLink':
       note([agentIndex], blow.forMs);
-      return network.slow(agentIndex, blow.byMs, blow.forMs);
+      network.slow(agentIndex, blow.byMs, blow.forMs);
+      return;
     case 'killSession':
       note([agentIndex], blow.forMs);
-      return agent.kill(blow.forMs);
+      agent.kill(blow.forMs);
+      return;
     case 'stopSession':
       note([agentIndex], blow.forMs + 5_000);
-      return agent.stop(blow.forMs);
+      agent.stop(blow.forMs);
+      return;
     case 'freezeSession':
       note([agentIndex], blow.forMs);
-      return agent.process.freeze(blow.forMs);
+      agent.process.freeze(blow.forMs);
+      return;
     case 'killHelper':
       note([agentIndex], 0);
-      return machine.helper?.process.end();
+      machine.helper?.process.end();
+      return;
     case 'killBoth':
       note([agentIndex], blow.forMs);
       machine.helper?.process.end();
-      return agent.kill(blow.forMs);
+      agent.kill(blow.forMs);
+      return;
     case 'freezeMachine':
       note([agentIndex], blow.forMs);
       agent.process.freeze(blow.forMs);
-      return machine.helper?.process.freeze(blow.forMs);
+      machine.helper?.process.freeze(blow.forMs);
+      return;
     case 'rebootMachine':
       note([agentIndex], blow.forMs);
-      return reboot(simulation, agentIndex, blow.forMs);
+      reboot(simulation, agentIndex, blow.forMs);
+      return;
     case 'diskFull':
       note([agentIndex], blow.forMs);
       machine.disk.isFull = true;
@@ -116,14 +132,17 @@ function strike(simulation: Simulation, fault: Fault, subject: Subject): void {
       machine.wallOffsetMs += blow.byMs;
       return;
     case 'restoreFolder':
-      return restoreFolder(simulation, agentIndex, blow);
+      restoreFolder(simulation, agentIndex, blow);
+      return;
     case 'copyFolder':
-      return copyFolder(simulation, agentIndex, blow);
+      copyFolder(simulation, agentIndex, blow);
+      return;
     case 'damageJournal':
       note([agentIndex], 2_000);
       simulation.damaged.add(agent.identity.agentId);
       agent.kill(2_000);
-      return machine.disk.damage('agent/journal');
+      machine.disk.damage('agent/journal');
+      return;
     default:
       blow satisfies never;
   }

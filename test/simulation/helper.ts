@@ -170,7 +170,10 @@ export class SimHelper {
         return;
       case 'end': {
         const runner = this.#runners.get(message.attemptId);
-        if (runner) return runner.end(message.graceMs);
+        if (runner) {
+          runner.end(message.graceMs);
+          return;
+        }
         const index = this.#starts.findIndex(({ attemptId }) => attemptId === message.attemptId);
         if (index === -1) return;
         this.#starts.splice(index, 1);

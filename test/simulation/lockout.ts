@@ -59,7 +59,7 @@ const CANCEL_RECOVERY_MS = 45_000;
 
 /** What the history's own invariants do not speak of. */
 export function* lookAtTheEnd(
-  { database, agents, servers, faults, evidence, decisions }: Simulation,
+  { database, agents, servers, faults, evidence, decisions, damaged, betrayed }: Simulation,
   { runs, attempts }: History,
 ): Generator<{ invariant: string; sentence: string }> {
   const decided = new Set(decisions.map(({ runId }) => runId));
@@ -84,6 +84,14 @@ export function* lookAtTheEnd(
     yield {
       invariant: 'cancelHeard',
       sentence: `attempt ${attemptId} went on until ${iso(ended)} although its end was asked for at ${iso(asked)}`,
+    };
+  }
+  for (const { id, state, reason, agentId } of runs) {
+    if (state !== 'unknown' || reason !== 'journalDamaged' || agentId === null) continue;
+    if (damaged.has(agentId) || betrayed.has(agentId) || database.timeline > 1) continue;
+    yield {
+      invariant: 'damageHasCause',
+      sentence: `run ${id} is unknown because of a damaged journal, but that of ${agentId} never was`,
     };
   }
   const alive = new Set(servers.map(({ name }) => name));

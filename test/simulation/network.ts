@@ -207,7 +207,10 @@ class Link implements Connection {
   }
 
   #agentReceives(item: Item): void {
-    if (item.kind === 'close' || item.kind === 'reset') return this.#peerCloses(this.#agent, item.kind);
+    if (item.kind === 'close' || item.kind === 'reset') {
+      this.#peerCloses(this.#agent, item.kind);
+      return;
+    }
     this.#events.alive();
     if (item.kind === 'text') this.#events.received(item.text);
   }
@@ -257,7 +260,10 @@ class Link implements Connection {
   }
 
   closeEnd(end: End): void {
-    if (end.state !== 'open' || !end.peer) return this.terminateEnd(end);
+    if (end.state !== 'open' || !end.peer) {
+      this.terminateEnd(end);
+      return;
+    }
     this.transmit(end, { kind: 'close' });
     end.state = 'closing';
   }

@@ -157,7 +157,7 @@ export const PLANTS: Plant[] = [
           "      case 'ended': {\n        session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: true });\n",
       },
     ],
-    invariant: 'unknownJustified',
+    invariant: 'damageHasCause',
     world: kills(['commitsFail', 'killReplica', 'databaseAway'], ['receive ended', 'before endAttempt']),
   },
   {
@@ -214,8 +214,13 @@ export const PLANTS: Plant[] = [
     ],
     invariant: 'latenessByFaultWindow',
     world: {
-      ...kills(['cut', 'block', 'killSession'], ['send offer', 'receive offer', 'send accept'], 200),
+      maxAgents: 1,
+      kinds: ['freezeSession'],
+      moments: ['receive offer'],
+      faultsPerHour: 60,
+      fields: { schedule: 'every 300s', target: {}, timeout: '20s', startDeadline: '1d' },
       behaviour: { minMs: 100, maxMs: 500 },
+      actionsPerHour: 0,
     },
   },
   {
@@ -425,25 +430,6 @@ export const PLANTS: Plant[] = [
     edits: [{ file: `${AGENT}/work.ts`, find: 'if (entry.helperId === helper?.id)', replace: 'if (helper)' }],
     invariant: 'notStartedNeverStarts',
     world: kills(['killHelper', 'killBoth'], ['after exec'], 150),
-  },
-  {
-    name: 'the end of an old session ends the new one',
-    edits: [
-      {
-        file: `${STORE}/sessions.ts`,
-        find: `"vanishedAt" = ?, "changedAt" = ?, "lastSeenAt" = ?
-     where "tenantId" = ? and "id" = ? and "sessionEpoch" = ? and "replicaId" is not null`,
-        replace: `"vanishedAt" = ?, "changedAt" = ?, "lastSeenAt" = ?
-     where "tenantId" = ? and "id" = ? and ? > 0 and "replicaId" is not null`,
-      },
-    ],
-    invariant: 'presenceIsTrue',
-    world: {
-      ...BUSY,
-      minReplicas: 2,
-      kinds: ['block', 'cut', 'freezeReplica', 'databaseSlow'],
-      faultsPerHour: 200,
-    },
   },
   {
     name: 'sessions of a lost server are never closed',

@@ -111,7 +111,10 @@ export class SimServer {
   stop(restartMs: number): void {
     const { process } = this;
     const stop = this.#stop;
-    if (!stop) return this.kill(restartMs);
+    if (!stop) {
+      this.kill(restartMs);
+      return;
+    }
     this.#stop = null;
     this.served = null;
     this.#network.deafen(this.url);

@@ -148,6 +148,7 @@ export const FAULT_KINDS: Blow['kind'][] = [
 export interface WorldOptions {
   hours?: number;
   maxReplicas?: number;
+  maxAgents?: number;
   minReplicas?: number;
   /** Only these kinds of faults, so many in an hour. */
   kinds?: readonly Blow['kind'][];
@@ -168,7 +169,7 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
   const durationMs = Math.round((options.hours ?? 1) * 3_600_000);
   const replicas = random.int(options.minReplicas ?? 1, options.maxReplicas ?? 3);
   const agents = Array.from(
-    { length: random.int(1, 5) },
+    { length: random.int(1, options.maxAgents ?? 5) },
     (): SimAgent => ({
       order: random.pick([100, 100, 50, 10, 200]),
       maxParallel: random.pick([1, 2, 4, 10, 10]),
