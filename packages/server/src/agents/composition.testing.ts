@@ -238,7 +238,7 @@ export class Composition {
       }
     };
     return {
-      write: (operation, key) => counted(() => driver.write(operation, key)),
+      write: (operation, key, subject) => counted(() => driver.write(operation, key, subject)),
       read: (operation) => counted(() => driver.read(operation)),
       now: () => driver.now(),
       onCommit: (listener) => driver.onCommit(listener),
