@@ -113,6 +113,8 @@ async function follow(
   const { cookies } = journey.ports.http;
   let request = first;
   for (let redirects = 0; ; redirects++) {
+    // Who ended it while a file or a certificate was opened wants nothing sent.
+    journey.signal.throwIfAborted();
     const { protocol, host } = new URL(request.url);
     if (step.tls.insecure && protocol === 'https:')
       output('stderr', Buffer.from(`warning: the certificate of ${host} is not checked (tls.insecure)\n`));
