@@ -196,7 +196,7 @@ export function* refuseAttempt(
       wakeAt: transaction.now,
       passedJson: JSON.stringify([...(JSON.parse(run.passedJson) as string[]), input.agentId]),
     });
-    yield* holdAgain(run);
+    yield* holdAgain(transaction, run);
   }
 }
 

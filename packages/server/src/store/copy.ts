@@ -17,6 +17,7 @@ const TABLES = [
   'output',
   'gaps',
   'idempotencyKeys',
+  'recoveries',
 ] as const;
 
 /** Rows of one statement, and their bytes of output. */

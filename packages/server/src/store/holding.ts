@@ -16,8 +16,9 @@ export const RECOVERY_ID = '(select coalesce(max("id"), 0) from "recoveries")';
  * Holds runs that have come due and that nobody has looked at yet: they can be among those that were lost, or their job may
  * be running unheard. Whoever lets one go raises its epoch.
  */
-export function* holdDueRuns({ now }: Transaction): Operation<void> {
-  const recovery = yield* row<RecoveryRow>('select * from "recoveries" where "settledAt" is null');
+export function* holdDueRuns(transaction: Transaction): Operation<void> {
+  const { now } = transaction;
+  const recovery = yield* openRecovery(transaction);
   if (recovery === undefined) return;
   yield* change(
     `update "runs" set "wakeAt" = null, "reason" = 'recovering' where "state" = 'planned' and "wakeAt" <= ? and "epoch" = 0
@@ -29,12 +30,22 @@ export function* holdDueRuns({ now }: Transaction): Operation<void> {
   );
 }
 
+/** The recovery that is open; nobody settles it before what this transaction holds is seen. */
+function* openRecovery({ dialect }: Transaction): Operation<RecoveryRow | undefined> {
+  const lock = dialect.name === 'postgres' ? 'for share' : '';
+  return yield* row<RecoveryRow>(`select * from "recoveries" where "settledAt" is null ${lock}`);
+}
+
 /** Holds a run that waits again, because an agent did not start it: later attempts of it may be lost. */
-export function* holdAgain(run: Pick<RunRow, 'tenantId' | 'id'>): Operation<void> {
+export function* holdAgain(
+  transaction: Transaction,
+  run: Pick<RunRow, 'tenantId' | 'id' | 'dueAt'>,
+): Operation<void> {
+  const recovery = yield* openRecovery(transaction);
+  if (recovery === undefined || run.dueAt > recovery.windowTo) return;
   yield* change(
     `update "runs" set "wakeAt" = null, "reason" = 'recovering', "slot" = 0, "epoch" = "epoch" + ?
-     where "tenantId" = ? and "id" = ? and "state" = 'queued'
-       and exists (select 1 from "recoveries" where "settledAt" is null and "windowTo" >= "runs"."dueAt")`,
+     where "tenantId" = ? and "id" = ? and "state" = 'queued'`,
     EPOCH_LEAP,
     run.tenantId,
     run.id,

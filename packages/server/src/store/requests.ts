@@ -168,7 +168,7 @@ export function* resolveRun(
       reason: null,
       detail,
     });
-    yield* holdAgain(run);
+    yield* holdAgain(transaction, run);
   } else {
     yield* moveRun(transaction, run, 'resolve', input.as, {
       epoch: run.epoch + 1,
