@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ERRORS } from '@rota/contract';
 import { createMetrics } from './metrics.ts';
@@ -25,4 +25,32 @@ test('docs/metrics.md lists exactly the metrics that there are', () => {
     return `${name} | ${help}`;
   });
   assert.deepEqual(found.sort(), expected.sort());
+});
+
+test('docs/failures.md names tests that there are', () => {
+  const root = new URL('../../../', import.meta.url).pathname;
+  const sources = globSync(
+    ['packages/*/src/**/*.test.ts', 'packages/*/src/**/suite/*.ts', 'test/**/*.test.ts'],
+    {
+      cwd: root,
+    },
+  )
+    .map((file) => readFileSync(`${root}${file}`, 'utf8'))
+    .join('\n');
+  const named = readFileSync(`${root}docs/failures.md`, 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .flatMap(
+      (line) =>
+        line
+          .split(' | ')
+          .at(-1)
+          ?.match(/"[^"]+"/g) ?? [],
+    )
+    .map((title) => title.slice(1, -1));
+  assert.ok(named.length > 20);
+  assert.deepEqual(
+    named.filter((title) => !sources.includes(title)),
+    [],
+  );
 });
