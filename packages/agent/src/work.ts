@@ -35,7 +35,10 @@ export interface Work {
   /** Takes over what an earlier session left; call it once, before the first connection. */
   recover(): Promise<void>;
   handle(message: WorkMessage): void;
-  /** Resolves once every message taken so far is settled: until then nothing may be said about what was started. */
+  /**
+   * Resolves once every message taken so far is settled, and the helper has said of each started attempt whether it was begun:
+   * until then nothing may be said about what was started, since it may turn out that nothing was.
+   */
   idle(): Promise<void>;
   /** For `resume`. */
   attempts(): JournalledAttempt[];
@@ -86,6 +89,10 @@ export function createWork(ports: WorkPorts): Work {
   /** Cancels of started attempts, for the helper that comes after one that died. */
   const cancels = new Map<string, number>();
   const activeIds = new Set<string>();
+  /** Started attempts that the helper is known to have begun; of the others nobody can say yet whether they were. */
+  const begun = new Set<string>();
+  /** Who waits until there is news of an attempt. */
+  let waiting: (() => void)[] = [];
   let helper: Helper | null = null;
   let send: ((message: AgentMessage) => void) | null = null;
   let keyRing: KeyRing | null = null;
@@ -104,7 +111,14 @@ export function createWork(ports: WorkPorts): Work {
     chains.set(attemptId, chain);
     void chain.then(() => {
       if (chains.get(attemptId) === chain) chains.delete(attemptId);
+      const told = waiting;
+      waiting = [];
+      for (const tell of told) tell();
     });
+  }
+
+  function isInDoubt(entry: Entry): boolean {
+    return entry.state === 'started' && !entry.done && !begun.has(entry.attemptId);
   }
 
   async function commit(record: JournalRecord): Promise<void> {
@@ -241,6 +255,7 @@ export function createWork(ports: WorkPorts): Work {
     });
     reports.remove(attemptId);
     ends.delete(attemptId);
+    begun.delete(attemptId);
     helper?.send({ type: 'forget', attemptId });
     await spool.remove(attemptId);
   }
@@ -274,8 +289,10 @@ export function createWork(ports: WorkPorts): Work {
     inTurn(attemptId, async () => {
       const entry = journal.entries.get(attemptId);
       if (entry?.state !== 'started' || entry.done) return;
-      if (message.type === 'running') reports.add({ attemptId, epoch: entry.epoch, pid: message.pid });
-      else if (message.type === 'ended') await onEnded(entry);
+      if (message.type === 'running') {
+        begun.add(attemptId);
+        reports.add({ attemptId, epoch: entry.epoch, pid: message.pid });
+      } else if (message.type === 'ended') await onEnded(entry);
       else await refuse(attemptId, entry.epoch, message.reason, entry.permitUntilBootMs);
     });
   }
@@ -289,6 +306,7 @@ export function createWork(ports: WorkPorts): Work {
   function report(entry: Entry, end: AttemptEnd): void {
     const { attemptId, epoch } = entry;
     ends.set(attemptId, end);
+    begun.add(attemptId);
     cancels.delete(attemptId);
     setActive(attemptId, false);
     reports.add({ attemptId, epoch, pid: null });
@@ -328,7 +346,10 @@ export function createWork(ports: WorkPorts): Work {
       return onEnded(entry);
     }
     const held = helper?.attempts.find((attempt) => attempt.attemptId === attemptId);
-    if (held?.state === 'running') return reports.add({ attemptId, epoch, pid: held.pid });
+    if (held?.state === 'running') {
+      begun.add(attemptId);
+      return reports.add({ attemptId, epoch, pid: held.pid });
+    }
     if (held) return;
     // This helper read all that the session before had sent, and does not know it.
     if (entry.helperId === helper?.id)
@@ -386,6 +407,8 @@ export function createWork(ports: WorkPorts): Work {
     },
     async idle() {
       await Promise.all(chains.values());
+      while ([...journal.entries.values()].some(isInDoubt))
+        await new Promise<void>((resolve) => waiting.push(resolve));
     },
     attempts() {
       const found: JournalledAttempt[] = [];
@@ -428,7 +451,7 @@ export function createWork(ports: WorkPorts): Work {
     async close() {
       isClosed = true;
       pruneTimer?.cancel();
-      await this.idle();
+      await Promise.all(chains.values());
       helper?.leave();
     },
   };
