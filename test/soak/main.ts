@@ -7,13 +7,14 @@ import { loggingCommand, readLog } from '../history/jobLog.ts';
 import { diskFull, folderCopied } from './faults.ts';
 
 /**
- * `npm run soak -- --minutes 30 [--seed 7]`: three replicas on one PostgreSQL, eight agents, about 50 runs a second, and a fault
- * each ten seconds. Ends with 1 when anything was doubled, lost or not accounted for.
+ * `npm run soak -- --minutes 30 [--seed 7] [--only replicaKilled,diskFull]`: three replicas on one PostgreSQL, eight agents,
+ * about 50 runs a second, and a fault each ten seconds. Ends with 1 when anything was doubled, lost or not accounted for.
  */
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '30' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    only: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
 });
@@ -78,7 +79,7 @@ const report = await runScenario({
       ...FAULT_KINDS,
       folderCopied(stage),
       ...(smallDisk === undefined ? [] : [diskFull(smallDisk)]),
-    ];
+    ].filter(({ kind }) => values.only === undefined || values.only.split(',').includes(kind));
     let faults = 0;
     let latest = 'none yet';
     const progress = setInterval(() => {
