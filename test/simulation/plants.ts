@@ -212,7 +212,7 @@ export const PLANTS: Plant[] = [
         replace: "'withdraw', 'queued', {\n          epoch: run.epoch,",
       },
     ],
-    invariant: 'latenessByFaultWindow',
+    invariant: 'settled',
     world: {
       maxAgents: 1,
       kinds: ['freezeSession'],
