@@ -71,7 +71,8 @@ export function* openSession(
   transaction: Transaction,
   input: NewSession,
 ): Operation<
-  { sessionEpoch: number; recovering?: boolean } | { rejected: 'removed' | 'quarantined' | 'draining'; detail: string }
+  | { sessionEpoch: number; recovering?: boolean }
+  | { rejected: 'removed' | 'quarantined' | 'draining'; detail: string }
 > {
   // Held, so that nobody forgets the server before the session is seen.
   const holder = yield* row(
