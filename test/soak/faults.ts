@@ -1,9 +1,10 @@
 import { closeSync, cpSync, existsSync, openSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '@rota/contract';
 import type { FaultKind } from '../chaos/faults.ts';
 import type { Stage } from '../chaos/scenario.ts';
-import type { Member } from '../support/cluster.ts';
+import type { Cluster, Member } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
 
 const FULL_MS = 8_000;
@@ -68,7 +69,10 @@ export function folderCopied(stage: Stage): FaultKind {
           const shown = await cluster.ask((client) =>
             client.call('getAgent', { params: { name: agent.name } }),
           );
-          return shown.state === 'quarantined';
+          if (shown.state === 'quarantined') return true;
+          throw new Error(
+            `it is ${shown.state}; the copy says: ${installation.log(copy.name).slice(-2_000)}`,
+          );
         },
         60_000,
       );
@@ -80,6 +84,8 @@ export function folderCopied(stage: Stage): FaultKind {
         if (existsSync(folder)) rmSync(folder, { recursive: true });
       }
       await cluster.restartAgent(agent);
+      // Only one that has joined can be copied again.
+      await cluster.whenAgentsOnline();
       return { what: agent.name, agents: [agent.name] };
     },
   };
@@ -100,8 +106,15 @@ async function declareGone({ cluster, decisions }: Stage, agent: Member): Promis
       return true;
     }),
   );
-  for (const { id } of held)
-    await until(`run ${id} to be decided`, () =>
-      cluster.ask((client) => client.call('resolveRun', { params: { id }, body: { as: 'failed' } })),
-    );
+  for (const { id } of held) await until(`run ${id} to be decided`, () => decide(cluster, id));
+}
+
+async function decide(cluster: Cluster, id: string): Promise<boolean> {
+  try {
+    await cluster.ask((client) => client.call('resolveRun', { params: { id }, body: { as: 'failed' } }));
+  } catch (error) {
+    // Its end had been reported just before the machine was gone.
+    if (!(error instanceof ApiError) || error.problem.code !== 'run.ended') throw error;
+  }
+  return true;
 }
