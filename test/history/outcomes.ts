@@ -170,7 +170,7 @@ export function* skipHasReason({ history, runsOf, changesOf }: Evidence): Genera
   }
 }
 
-/** When a run of a job may have been seen past its queue and not at its end. */
+/** When a run of a job may have been seen with its job's slot: from its first offer, also back in the queue, to its end. */
 function heldTimes(
   runs: StoredRun[],
   changesOf: ReadonlyMap<string, StateChange[]>,
@@ -180,10 +180,10 @@ function heldTimes(
   for (const run of runs) {
     let from: number | null = null;
     for (const { state, at } of changesOf.get(run.id) ?? []) {
-      if (TERMINAL.has(state) || state === 'queued') {
+      if (TERMINAL.has(state)) {
         if (from !== null) held.push({ kind: '', from, to: at + transactionMs, what: '', agents: null });
         from = null;
-      } else if (state !== 'planned') from ??= at - transactionMs;
+      } else if (state !== 'planned' && state !== 'queued') from ??= at - transactionMs;
     }
     if (from !== null) held.push({ kind: '', from, to: Number.POSITIVE_INFINITY, what: '', agents: null });
   }

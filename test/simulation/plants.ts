@@ -284,7 +284,7 @@ export const PLANTS: Plant[] = [
     ],
     invariant: 'noOverlap',
     world: {
-      ...kills(['freezeSession', 'freezeMachine'], ['receive permit', 'before exec'], 150),
+      ...kills(['freezeSession', 'freezeMachine'], ['receive permit'], 150),
       minReplicas: 1,
     },
   },

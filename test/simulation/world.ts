@@ -167,7 +167,10 @@ export interface WorldOptions {
 export function makeWorld(seed: number, options: WorldOptions = {}): World {
   const random = new Seeded(`world ${seed}`);
   const durationMs = Math.round((options.hours ?? 1) * 3_600_000);
-  const replicas = random.int(options.minReplicas ?? 1, options.maxReplicas ?? 3);
+  const replicas = Math.min(
+    options.maxReplicas ?? 3,
+    Math.max(options.minReplicas ?? 1, random.pick([1, 1, 2, 3])),
+  );
   const agents = Array.from(
     { length: random.int(1, options.maxAgents ?? 5) },
     (): SimAgent => ({
