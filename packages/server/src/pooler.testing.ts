@@ -149,7 +149,10 @@ class Client {
   }
 
   #hear(data: Buffer): void {
-    if (!this.#started) return this.#start(data);
+    if (!this.#started) {
+      this.#start(data);
+      return;
+    }
     for (const { type, bytes, body } of this.#messages.read(data)) {
       if (type === 'X') {
         this.#socket.end();
@@ -192,7 +195,10 @@ class Client {
     this.#asking = true;
     const upstream = await this.#pooler.take();
     this.#asking = false;
-    if (this.#socket.destroyed) return this.#pooler.give(upstream);
+    if (this.#socket.destroyed) {
+      this.#pooler.give(upstream);
+      return;
+    }
     if (this.#last && this.#last !== upstream) this.#pooler.moved += 1;
     this.#last = upstream;
     this.#upstream = upstream;
