@@ -43,6 +43,8 @@ const FACTS: AgentFacts = {
 /** Journals of a simulation are small, so that their growth and their rewriting are seen. */
 const EXTENT_BYTES = 4_096;
 const COMPACT_BYTES = 8_192;
+/** It believes that it is online before the server has confirmed it. */
+const CONFIRMED_MS = 5_000;
 /** How long a supervisor waits until it starts the session process again. */
 const RESTART_MS = 1_000;
 
@@ -212,7 +214,11 @@ export class SimAgent {
       stateChanged: (state) => {
         if (process.ended) return;
         this.state = state;
-        if (state.state === 'online') this.onlineAt = this.#kernel.now;
+        if (state.state === 'online') {
+          process.after(CONFIRMED_MS, 'has been online for a while', () => {
+            if (this.state === state) this.onlineAt = this.#kernel.now;
+          });
+        }
         this.#kernel.trace(process.name, `is ${state.state}`);
         if (state.state === 'rejected' && isLastWord(state.code) && work.active === 0) this.isDown = true;
       },

@@ -244,6 +244,7 @@ export const PLANTS: Plant[] = [
       fields: { schedule: 'every 60s', target: {}, timeout: '20s' },
       behaviour: { minMs: 15_000, maxMs: 19_000 },
       actions: ['resolve'],
+      noRetry: true,
       actionsPerHour: 1_500,
     },
   },

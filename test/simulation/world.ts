@@ -161,6 +161,8 @@ export interface WorldOptions {
   fields?: Record<string, unknown>;
   behaviour?: Partial<Behaviour>;
   noticeLoss?: number;
+  /** People settle what is unknown; they do not have it tried again. */
+  noRetry?: boolean;
 }
 
 /** Makes the world of a seed. Each seed has some kinds of faults and not others, and its own pace of everything. */
@@ -212,7 +214,15 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
   );
   for (let index = 0; index < actionCount; index++)
     actions.push(
-      makeAction(random, last, jobs.length, agents.length, faults, options.actions ?? ACTION_KINDS),
+      makeAction(
+        random,
+        last,
+        jobs.length,
+        agents.length,
+        faults,
+        options.actions ?? ACTION_KINDS,
+        options.noRetry ?? false,
+      ),
     );
   faults.sort((a, b) => a.atMs - b.atMs);
   actions.sort((a, b) => a.atMs - b.atMs);
@@ -356,6 +366,7 @@ function makeAction(
   agents: number,
   faults: readonly Fault[],
   kinds: readonly Action['kind'][],
+  noRetry: boolean,
 ): Action {
   // People act most when something is broken, or has just been mended.
   const near = random.chance(0.5) && faults.length > 0 ? random.pick(faults) : null;
@@ -373,7 +384,8 @@ function makeAction(
       return { atMs, kind, job, fields: { schedule: makeSchedule(random) } };
     case 'cancel':
     case 'resolve':
-      return { atMs, kind, draw: random.unit() };
+      // Which of three ways to resolve is in the draw, too; the last third is another try.
+      return { atMs, kind, draw: random.unit() * (noRetry ? 0.66 : 1) };
     case 'setAgent':
       return {
         atMs,
