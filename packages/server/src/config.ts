@@ -3,7 +3,7 @@ import { type Fault, nearest, shown } from '@rota/contract';
 import { parseDuration, resolveZone, ScheduleError } from '@rota/schedule';
 import { parseDatabaseUrl } from './databaseUrl.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
-import type { PostgresAddress } from './store/postgres.ts';
+import type { PostgresAddress } from './store/postgresConnection.ts';
 import { parseYaml } from './yaml.ts';
 
 /** How a server is started. Flags stand above the environment, the environment above the file. */

@@ -1,5 +1,5 @@
 import { nearest } from '@rota/contract';
-import type { PostgresAddress } from './store/postgres.ts';
+import type { PostgresAddress } from './store/postgresConnection.ts';
 
 /** libpq's names of how much of TLS there is, without those that fall back to none in silence. */
 const SSL_MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;

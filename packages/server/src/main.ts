@@ -181,6 +181,22 @@ export function restoreServer(home: string, file: string, options: { force?: boo
   return restoreDatabase(home, file, { force: options.force ?? false, clock: systemClock });
 }
 
+/**
+ * Tells a PostgreSQL database that it was put back from a backup: its agents have gone on since, and are believed once.
+ * @throws ConfigError, or Error when the data is not in PostgreSQL
+ */
+export async function restoredServer(options: ServerOptions): Promise<void> {
+  const { database } = readConfig(options, (path) => readFileSync(path, 'utf8'));
+  if (database === null)
+    throw new Error('name the PostgreSQL database that was put back: --database, or ROTA_DATABASE_FILE');
+  const store = createStore(await openPostgres(database, systemClock));
+  try {
+    await store.beginRecovery({ cause: 'restore' });
+  } finally {
+    await store.close();
+  }
+}
+
 /** Makes the tenant, the keys and the first token at the first start. */
 async function setUp(
   store: Store,

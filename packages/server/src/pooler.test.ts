@@ -8,7 +8,8 @@ import { TestPooler } from './pooler.testing.ts';
 import { testPostgres } from './postgres.testing.ts';
 import { temporaryHome } from './server.testing.ts';
 import type { Driver } from './store/driver.ts';
-import { openPostgres, type PostgresAddress } from './store/postgres.ts';
+import { openPostgres } from './store/postgres.ts';
+import type { PostgresAddress } from './store/postgresConnection.ts';
 import { attemptsSuite } from './store/suite/attempts.ts';
 import { dispatchSuite } from './store/suite/dispatch.ts';
 

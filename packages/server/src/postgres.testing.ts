@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import type { PostgresAddress } from './store/postgres.ts';
+import type { PostgresAddress } from './store/postgresConnection.ts';
 
 /** PostgreSQL refuses to run as root: `nobody` runs it then. */
 const NOBODY = 65_534;

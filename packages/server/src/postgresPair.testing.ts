@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { freePort, install, run } from './postgres.testing.ts';
-import type { PostgresAddress } from './store/postgres.ts';
+import type { PostgresAddress } from './store/postgresConnection.ts';
 
 /** A way to a port that can be cut, and made to lead elsewhere. */
 export class Switch {

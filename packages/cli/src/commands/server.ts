@@ -22,6 +22,7 @@ export function addServerCommands(program: Command, cli: Cli): void {
   addStart(server, cli);
   addBackup(server, cli);
   addRestore(server, cli);
+  addRestored(server, cli);
   addMigrate(server, cli);
   addCopy(server, cli);
 }
@@ -126,6 +127,22 @@ function addRestore(server: Command, cli: Cli): void {
       await restoreServer(home, path, { force: options.force === true }).catch(alreadyRunning);
       if (output.json) return output.value({ file: path, home });
       output.line(`Restored ${home} from ${path}. Start it: npx rota up`);
+    });
+}
+
+function addRestored(server: Command, cli: Cli): void {
+  answers(server.command('restored'))
+    .description(
+      'after pg_restore, before a server is started: agents are newer than the backup, and are believed once',
+    )
+    .option('--database <url>', 'the database that was put back; without it, that of ROTA_DATABASE')
+    .option('--config <file>', 'rota.config.yaml')
+    .action(async (options: AnswerOptions & ListenOptions) => {
+      const output = cli.output(options);
+      const { restoredServer } = await import('@rota/server');
+      await restoredServer(serverOptions(options, cli));
+      if (output.json) return output.value({ restored: true });
+      output.line('Each agent may resume once, and tells what it did. Start the servers.');
     });
 }
 

@@ -44,3 +44,12 @@ export class CommitUnknownError extends Error {
     this.name = 'CommitUnknownError';
   }
 }
+
+/** The database is there, and is not believed to be the one that was meant. */
+export class DatabaseUntrustedError extends DatabaseUnavailableError {
+  constructor(fault: string, cause: unknown) {
+    super(cause);
+    this.name = 'DatabaseUntrustedError';
+    this.message = fault;
+  }
+}

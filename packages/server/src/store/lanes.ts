@@ -1,4 +1,4 @@
-import type { Operation, Transaction } from './operation.ts';
+import { type Operation, type Transaction, together } from './operation.ts';
 
 /** Changes that one commit takes: more would keep the locks of the first for long. */
 const CHANGES_PER_COMMIT = 256;
@@ -93,4 +93,37 @@ export class Lanes {
   isEmpty(): boolean {
     return this.#free.length === 0;
   }
+}
+
+/** Carries a batch out: of one key in order, but for those of different subjects, which do not meet; of different keys together. */
+export function* carryOut(transaction: Transaction, batch: readonly Waiting[]): Operation<unknown[]> {
+  const values: unknown[] = [];
+  let left = batch.map((waiting, index) => ({ waiting, index }));
+  while (left.length > 0) {
+    const chains = new Map<unknown, typeof left>();
+    /** Lanes in which something goes that is about the agent as a whole, and what is next in those waits for it. */
+    const closed = new Set<unknown>();
+    const later: typeof left = [];
+    const open = new Set<unknown>();
+    for (const each of left) {
+      const { lane, subject } = each.waiting;
+      if (closed.has(lane) || (subject === undefined && open.has(lane))) {
+        closed.add(lane);
+        later.push(each);
+        continue;
+      }
+      open.add(lane);
+      if (subject === undefined) closed.add(lane);
+      const chain = subject ?? each;
+      chains.set(chain, [...(chains.get(chain) ?? []), each]);
+    }
+    yield* together(
+      transaction,
+      [...chains.values()].map(function* (chain): Operation<void> {
+        for (const { waiting, index } of chain) values[index] = yield* waiting.operation(transaction);
+      }),
+    );
+    left = later;
+  }
+  return values;
 }

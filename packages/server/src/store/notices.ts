@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock.ts';
 import { ALL_RUNS } from '../hints.ts';
 import { type Operation, rows, type Transaction } from './operation.ts';
-import { clientConfig, type PostgresAddress } from './postgres.ts';
+import { clientConfig, type PostgresAddress } from './postgresConnection.ts';
 
 const CHANNEL = 'rota';
 /** Topics are collected so long, so that many make one notice: all of them take a lock of the whole database. */

@@ -2,7 +2,8 @@ import { afterEach, describe } from 'node:test';
 import { systemClock } from '../clock.ts';
 import { testPostgres } from '../postgres.testing.ts';
 import type { Driver } from './driver.ts';
-import { openPostgres, type PostgresAddress } from './postgres.ts';
+import { openPostgres } from './postgres.ts';
+import type { PostgresAddress } from './postgresConnection.ts';
 import { operationSuite } from './suite/index.ts';
 
 const opened: { driver: Driver; address: PostgresAddress }[] = [];

@@ -2,7 +2,7 @@ import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryComp
 import pg from 'pg';
 import type { Clock } from '../clock.ts';
 import { CommitUnknownError, DatabaseUnavailableError, type Driver } from './driver.ts';
-import { Lanes, type Waiting } from './lanes.ts';
+import { carryOut, Lanes, type Waiting } from './lanes.ts';
 import { migrate, pendingMigrations } from './migrate.ts';
 import {
   type Dialect,
@@ -14,41 +14,27 @@ import {
   type Shape,
   type Statement,
   type Transaction,
-  together,
   type Value,
 } from './operation.ts';
 import { type Group, listsOf, Pipeline, resultsOf } from './pipeline.ts';
+import {
+  ConnectionLost,
+  clientConfig,
+  connectFault,
+  endsConnection,
+  isAway,
+  isCollision,
+  isShort,
+  type PostgresAddress,
+} from './postgresConnection.ts';
 import { type ColumnTypes, createTexts, manyText } from './postgresTexts.ts';
 import { type DatabaseIdentity, meetDatabase } from './recovery.ts';
 import type { Tables } from './tables.ts';
 
-/** Where a PostgreSQL database is and how it is reached. */
-export interface PostgresAddress {
-  /** A name, an address, or the folder of a Unix socket. */
-  readonly host: string;
-  readonly port: number;
-  readonly user: string;
-  /** Null: none, or what the server asks for is in a password file. */
-  readonly password: string | null;
-  readonly database: string;
-  /** Null: without TLS. `ca`: PEM of the authorities that its certificate may come from; null: the usual ones. */
-  readonly tls: { readonly verify: 'none' | 'chain' | 'full'; readonly ca: string | null } | null;
-  /** Connections at most. */
-  readonly poolSize: number;
-  /** A pooler in transaction mode stands between: it keeps no named statements. */
-  readonly pooler: boolean;
-}
-
-/** How long anything may take before its connection counts as lost. */
-const ANSWER_MS = 30_000;
-const CONNECT_MS = 5_000;
 /** Waits between tries while the database is away; then the operation fails. */
 const AWAY_MS = [20, 50, 100, 200, 400, 800, 1_500, 2_000];
 /** Tries of an operation that keeps colliding with those of others. */
 const COLLISIONS_MAX = 10;
-
-const INT8 = 20;
-const NUMERIC = 1700;
 
 const WRITES: Dialect = {
   name: 'postgres',
@@ -107,22 +93,11 @@ function* forgetOtherClusters(): Operation<void> {
   };
 }
 
-/** Without an error of the database that says otherwise, nobody can tell what became of a connection. */
-class ConnectionLost extends Error {
-  constructor(cause: unknown) {
-    super(wordsOf(cause), { cause });
-  }
-}
-
-/** An error of several addresses that were tried has no words of its own. */
-function wordsOf(error: unknown): string {
-  return error instanceof AggregateError ? (error.errors[0] as Error).message : (error as Error).message;
-}
-
 /** A transaction has begun on another timeline than the one before. */
 class TimelineChanged extends Error {}
 
 class PostgresDriver implements Driver {
+  readonly #address: PostgresAddress;
   readonly #pool: pg.Pool;
   readonly #clock: Pick<Clock, 'after'>;
   readonly #now: (() => number) | undefined;
@@ -155,6 +130,7 @@ class PostgresDriver implements Driver {
   #losses = 0;
 
   constructor(address: PostgresAddress, clock: Pick<Clock, 'after'>, now?: () => number) {
+    this.#address = address;
     this.#clock = clock;
     this.#now = now;
     this.#texts = createTexts({ named: !address.pooler });
@@ -416,7 +392,7 @@ class PostgresDriver implements Driver {
     try {
       return await this.#pool.connect();
     } catch (error) {
-      throw error instanceof pg.DatabaseError ? error : new ConnectionLost(error);
+      throw connectFault(error, this.#address);
     }
   }
 
@@ -512,100 +488,7 @@ class PostgresDriver implements Driver {
   }
 }
 
-/** Carries a batch out: of one key in order, but for those of different subjects, which do not meet; of different keys together. */
-function* carryOut(transaction: Transaction, batch: readonly Waiting[]): Operation<unknown[]> {
-  const values: unknown[] = [];
-  let left = batch.map((waiting, index) => ({ waiting, index }));
-  while (left.length > 0) {
-    const chains = new Map<unknown, typeof left>();
-    /** Lanes in which something goes that is about the agent as a whole, and what is next in those waits for it. */
-    const closed = new Set<unknown>();
-    const later: typeof left = [];
-    const open = new Set<unknown>();
-    for (const each of left) {
-      const { lane, subject } = each.waiting;
-      if (closed.has(lane) || (subject === undefined && open.has(lane))) {
-        closed.add(lane);
-        later.push(each);
-        continue;
-      }
-      open.add(lane);
-      if (subject === undefined) closed.add(lane);
-      const chain = subject ?? each;
-      chains.set(chain, [...(chains.get(chain) ?? []), each]);
-    }
-    yield* together(
-      transaction,
-      [...chains.values()].map(function* (chain): Operation<void> {
-        for (const { waiting, index } of chain) values[index] = yield* waiting.operation(transaction);
-      }),
-    );
-    left = later;
-  }
-  return values;
-}
-
-/** How a connection is opened. */
-export function clientConfig(address: PostgresAddress): pg.ClientConfig {
-  const { host, port, user, password, database, tls } = address;
-  return {
-    host,
-    port,
-    user,
-    database,
-    ...(password !== null && { password }),
-    ssl: tls === null ? false : tlsOptions(tls),
-    application_name: 'rota',
-    connectionTimeoutMillis: CONNECT_MS,
-    query_timeout: ANSWER_MS,
-    keepAlive: true,
-    pipeline: true,
-    types: { getTypeParser },
-  };
-}
-
-function tlsOptions({ verify, ca }: NonNullable<PostgresAddress['tls']>) {
-  return {
-    ...(ca !== null && { ca }),
-    rejectUnauthorized: verify !== 'none',
-    ...(verify === 'chain' && { checkServerIdentity: () => undefined }),
-  };
-}
-
-/** Whole numbers of 64 bits, and their sums, are numbers here: instants and counts stay far below 2^53. */
-const getTypeParser = ((type: number, format: 'text') =>
-  type === INT8 || type === NUMERIC
-    ? Number
-    : pg.types.getTypeParser(type, format)) as typeof pg.types.getTypeParser;
-
 /** PostgreSQL has no NUL in texts; a report that contains one must not be refused for ever. */
 function storable(value: Value): Value {
   return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof pg.DatabaseError ? (error.code ?? '') : '';
-}
-
-/** An error that is not the database's word about the statement, or that is its last word on this connection. */
-function endsConnection(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || error.severity === 'FATAL' || error.severity === 'PANIC';
-}
-
-/**
- * Someone else was first: serialization failure, deadlock, or a unique index. The operation runs again, sees what the other
- * one made, and goes the way that it has for that.
- */
-function isCollision(error: unknown): boolean {
-  return ['40001', '40P01', '23505'].includes(codeOf(error));
-}
-
-/** The database starts, stops, has no connection left, or is one that only reads. */
-function isAway(error: unknown): boolean {
-  return ['57P01', '57P02', '57P03', '53300', '25006'].includes(codeOf(error));
-}
-
-/** No space, no memory, a lock or a statement that took too long. */
-function isShort(error: unknown): boolean {
-  return codeOf(error).startsWith('53') || ['55P03', '57014'].includes(codeOf(error));
 }

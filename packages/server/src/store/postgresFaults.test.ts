@@ -6,7 +6,8 @@ import { testPostgres } from '../postgres.testing.ts';
 import { CommitUnknownError, DatabaseUnavailableError, type Driver } from './driver.ts';
 import { pendingMigrations, SchemaTooNewError } from './migrate.ts';
 import { change, type Operation, row, rows } from './operation.ts';
-import { openPostgres, type PostgresAddress } from './postgres.ts';
+import { openPostgres } from './postgres.ts';
+import type { PostgresAddress } from './postgresConnection.ts';
 import { numbered } from './postgresTexts.ts';
 
 /** Waits take no time. */
