@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { LoggedStart } from '../history/history.ts';
 import { loggingCommand, readLog } from '../history/jobLog.ts';
 import { Cluster, type Member } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
@@ -7,7 +8,7 @@ import { until } from '../support/until.ts';
 export interface ReplicaKill {
   /** How many agents the replica held. */
   held: number;
-  /** From the kill to the first start of all. */
+  /** From the kill to the first start of a run that came due after it. */
   firstMs: number;
   /** From the kill to the first start on one of the agents that it held. */
   firstHeldMs: number;
@@ -48,12 +49,12 @@ export async function killBusiestReplica(
       const at = Date.now();
       await replica.process.kill('SIGKILL');
       const last = await startedSince(log, at, new Set(held));
-      const after = readLog(log).filter((entry) => entry.kind === 'start' && entry.at > at);
-      const onHeld = after.filter((entry) => entry.kind === 'start' && held.includes(entry.agent ?? ''));
+      const after = dueAndStartedSince(log, at);
+      const onHeld = after.filter(({ agent }) => held.includes(agent ?? ''));
       const result = {
         held: held.length,
-        firstMs: Math.min(...after.map((entry) => entry.at)) - at,
-        firstHeldMs: Math.min(...onHeld.map((entry) => entry.at)) - at,
+        firstMs: Math.min(...after.map((start) => start.at)) - at,
+        firstHeldMs: Math.min(...onHeld.map((start) => start.at)) - at,
         allHeldMs: last - at,
       };
       results.push(result);
@@ -77,14 +78,19 @@ function startedSince(log: string, since: number, agents: ReadonlySet<string>): 
     `a start on each of ${[...agents].join(', ')}`,
     () => {
       const first = new Map<string, number>();
-      for (const entry of readLog(log)) {
-        if (entry.kind !== 'start' || entry.agent === null || entry.at <= since) continue;
-        if (agents.has(entry.agent) && !first.has(entry.agent)) first.set(entry.agent, entry.at);
-      }
+      for (const { agent, at } of dueAndStartedSince(log, since))
+        if (agent !== null && agents.has(agent) && !first.has(agent)) first.set(agent, at);
       return first.size === agents.size ? Math.max(...first.values()) : null;
     },
     120_000,
   );
+}
+
+/** What had its permit already goes on by itself: only runs that came due later show that there is a server again. */
+function dueAndStartedSince(log: string, since: number): LoggedStart[] {
+  return readLog(log)
+    .filter((entry) => entry.kind === 'start')
+    .filter(({ scheduledFor }) => scheduledFor > since);
 }
 
 async function busiest(cluster: Cluster): Promise<{ replica: Member; held: string[] }> {
