@@ -97,7 +97,8 @@ function* storePlan(transaction: Transaction, plan: JobPlan): Operation<boolean>
     'jobs',
     { tenantId, id: jobId, revision, plannedThrough: plan.expectedThrough },
     { plannedThrough, nextAt },
-    '"nextAt" is not null',
+    // Said so that the job is found by its key, not among all that are due some time.
+    'coalesce("nextAt", -1) >= 0',
   );
   if (!moved) return false;
   if (settled > 0) yield* raise('jobs', { tenantId, id: jobId }, 'firedThrough', settled);

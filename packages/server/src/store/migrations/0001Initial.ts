@@ -150,6 +150,8 @@ const SAMPLE: Record<string, string> = {
   state: `'succeeded'`,
   slot: '0',
   endedAt: 'n',
+  nextAt: 'n',
+  wakeAt: 'case when n % 10 = 0 then n end',
 };
 
 /**
