@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import { PLANTS } from './plants.ts';
 import { biteAll, misplaced } from './teeth.ts';
 
+/** `npm run teeth`: every planted bug must be seen by the invariant that it breaks. */
+
 /** Seeds after which a planted bug counts as missed; most are seen in the first world. */
 const SEEDS = 25;
 
