@@ -94,7 +94,9 @@ export class Installation {
     rmSync(this.#addressFile(name), { force: true });
     const server = this.start(name, ['server', 'start', ...args], env);
     const isReady = async () => {
-      if (server.child.exitCode !== null) throw new Error(`the server ended: ${this.log(name)}`);
+      const { exitCode, signalCode } = server.child;
+      if (exitCode !== null || signalCode !== null)
+        throw new Error(`the server ended (${exitCode ?? signalCode}): ${this.log(name)}`);
       return this.address(name) !== null && (await fetch(`${this.url(name)}/readyz`)).ok;
     };
     await until(`server ${name}`, isReady, 60_000);
