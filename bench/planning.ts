@@ -183,6 +183,9 @@ async function carryOut(store: Store, offers: { runId: string; epoch: number }[]
           outputBytes: 0,
           outputDroppedBytes: 0,
           http: null,
+          steps: [],
+          result: null,
+          summary: null,
         },
       });
     }),

@@ -139,6 +139,9 @@ function carryOut({ attemptId, epoch }: { attemptId: string; epoch: number }): v
       outputBytes: 0,
       outputDroppedBytes: 0,
       http: null,
+      steps: [],
+      result: null,
+      summary: null,
     },
   });
 }

@@ -176,7 +176,6 @@ export class SimAgent {
     let session: Session | undefined;
     const work = createWork({
       agentId: identity.agentId,
-      agentName: () => identity.name,
       bootId,
       maxParallel: this.#maxParallel,
       journal,

@@ -244,7 +244,7 @@ export class SimHelper {
       try {
         machine.spool.begin({
           attemptId,
-          kind: task.step.kind,
+          kind: (task.steps[0] as Task['steps'][number]).action.kind,
           startedBootMs,
           timeoutMs: task.timeoutMs,
           killGraceMs: task.killGraceMs,

@@ -77,7 +77,7 @@ test('an offer of an epoch that is known is declined, one of a higher epoch is a
 
 test('an offer of a kind that it cannot do is declined', async () => {
   await start();
-  server.offer('a', 1, 'kubernetes');
+  server.offer('a', 1, ['command', 'kubernetes']);
   assert.equal((await server.heard('decline')).code, 'unsupported');
 });
 

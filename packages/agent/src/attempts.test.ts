@@ -13,7 +13,7 @@ import {
   keptEnd,
   type Situation,
 } from './attempts.ts';
-import { key } from './fakeServer.testing.ts';
+import { key, LOCAL_TIME, plainStep } from './fakeServer.testing.ts';
 import { createKeyRing, readPermit } from './permit.ts';
 
 const free: Situation = { draining: false, diskFull: false, journalFull: false, active: 0, maxParallel: 4 };
@@ -37,54 +37,54 @@ function entry(changes: Partial<Entry> = {}): Entry {
 
 test('an offer is declined with the reason that stands in its way', () => {
   const cases: [string, Parameters<typeof decideOffer>, string | null][] = [
-    ['nothing', [undefined, { attemptId: 'a', epoch: 1, kind: 'command' }, free], null],
-    ['a kind', [undefined, { attemptId: 'a', epoch: 1, kind: 'magic' }, free], 'unsupported'],
+    ['nothing', [undefined, { attemptId: 'a', epoch: 1, kinds: ['command'] }, free], null],
+    ['a kind', [undefined, { attemptId: 'a', epoch: 1, kinds: ['magic'] }, free], 'unsupported'],
     [
       'an id that leaves the folder',
-      [undefined, { attemptId: '../a', epoch: 1, kind: 'http' }, free],
+      [undefined, { attemptId: '../a', epoch: 1, kinds: ['http'] }, free],
       'unsupported',
     ],
     [
       'a stop',
-      [undefined, { attemptId: 'a', epoch: 1, kind: 'http' }, { ...free, draining: true }],
+      [undefined, { attemptId: 'a', epoch: 1, kinds: ['http'] }, { ...free, draining: true }],
       'draining',
     ],
     [
       'the disk',
-      [undefined, { attemptId: 'a', epoch: 1, kind: 'http' }, { ...free, diskFull: true }],
+      [undefined, { attemptId: 'a', epoch: 1, kinds: ['http'] }, { ...free, diskFull: true }],
       'diskFull',
     ],
     [
       'the journal',
-      [undefined, { attemptId: 'a', epoch: 1, kind: 'http' }, { ...free, journalFull: true }],
+      [undefined, { attemptId: 'a', epoch: 1, kinds: ['http'] }, { ...free, journalFull: true }],
       'journalFull',
     ],
-    ['others', [undefined, { attemptId: 'a', epoch: 1, kind: 'http' }, { ...free, active: 4 }], 'full'],
-    ['the same epoch', [entry(), { attemptId: 'a', epoch: 2, kind: 'http' }, free], 'alreadyKnown'],
-    ['a lower epoch', [entry(), { attemptId: 'a', epoch: 1, kind: 'http' }, free], 'alreadyKnown'],
-    ['a higher epoch', [entry(), { attemptId: 'a', epoch: 3, kind: 'http' }, free], null],
+    ['others', [undefined, { attemptId: 'a', epoch: 1, kinds: ['http'] }, { ...free, active: 4 }], 'full'],
+    ['the same epoch', [entry(), { attemptId: 'a', epoch: 2, kinds: ['http'] }, free], 'alreadyKnown'],
+    ['a lower epoch', [entry(), { attemptId: 'a', epoch: 1, kinds: ['http'] }, free], 'alreadyKnown'],
+    ['a higher epoch', [entry(), { attemptId: 'a', epoch: 3, kinds: ['http'] }, free], null],
     [
       'a withdrawal',
-      [entry({ state: 'refused', reason: 'withdrawn' }), { attemptId: 'a', epoch: 3, kind: 'http' }, free],
+      [entry({ state: 'refused', reason: 'withdrawn' }), { attemptId: 'a', epoch: 3, kinds: ['http'] }, free],
       null,
     ],
     [
       'a cancel',
-      [entry({ state: 'refused', reason: 'cancelled' }), { attemptId: 'a', epoch: 3, kind: 'http' }, free],
+      [entry({ state: 'refused', reason: 'cancelled' }), { attemptId: 'a', epoch: 3, kinds: ['http'] }, free],
       'alreadyKnown',
     ],
     [
       'a permit',
       [
         entry({ state: 'refused', reason: 'permitExpired', permitUntilBootMs: 5 }),
-        { attemptId: 'a', epoch: 3, kind: 'http' },
+        { attemptId: 'a', epoch: 3, kinds: ['http'] },
         free,
       ],
       'alreadyKnown',
     ],
     [
       'a start',
-      [entry({ state: 'started' }), { attemptId: 'a', epoch: 3, kind: 'http' }, free],
+      [entry({ state: 'started' }), { attemptId: 'a', epoch: 3, kinds: ['http'] }, free],
       'alreadyKnown',
     ],
   ];
@@ -153,6 +153,9 @@ const end: AttemptEnd = {
   outputBytes: 0,
   outputDroppedBytes: 0,
   http: { status: 500, url: 'http://a', redirects: 0, headers: {} },
+  steps: [],
+  result: null,
+  summary: null,
 };
 
 test('the history says what was started, what became of it, and what was refused', () => {
@@ -190,18 +193,31 @@ test('a permit is read only when a trusted key signed it for this agent', () => 
     agentId: 'me',
     bootId: 'boot',
     validUntilBootMs: 1,
-    run: { id: 'r', tenant: 't', job: 'j', number: 1, scheduledFor: 0, kind: 'scheduled' },
-    key,
-    step: {
-      kind: 'command',
-      command: 'x',
-      shell: 'sh',
-      env: {},
-      user: null,
-      cwd: null,
-      umask: null,
-      stdin: '',
+    run: {
+      id: 'r',
+      tenant: 't',
+      job: 'j',
+      number: 1,
+      scheduledFor: 0,
+      kind: 'scheduled',
+      local: LOCAL_TIME,
+      params: {},
     },
+    key,
+    agent: { name: 'agent', labels: {} },
+    secrets: {},
+    steps: [
+      plainStep({
+        kind: 'command',
+        command: 'x',
+        shell: 'sh',
+        env: {},
+        user: null,
+        cwd: null,
+        umask: null,
+        stdin: '',
+      }),
+    ],
     timeoutMs: null,
     killGraceMs: 0,
     output: { headBytes: 1, tailBytes: 1 },

@@ -203,15 +203,15 @@ export type OfferDecision = { accept: true } | { accept: false; code: DeclineCod
 /** Whether to take an offer. */
 export function decideOffer(
   entry: Entry | undefined,
-  offer: { attemptId: string; epoch: number; kind: string },
+  offer: { attemptId: string; epoch: number; kinds: string[] },
   situation: Situation,
 ): OfferDecision {
   if (!ATTEMPT_ID.test(offer.attemptId))
     return decline('unsupported', 'the attempt id has characters that no file name should have');
   if (entry && (offer.epoch <= entry.epoch || !mayBeOfferedAgain(entry)))
     return decline('alreadyKnown', `it is ${entry.state} with epoch ${entry.epoch}`);
-  if (!(STEP_KINDS as readonly string[]).includes(offer.kind))
-    return decline('unsupported', `this agent cannot do steps of kind ${offer.kind}`);
+  const unknown = offer.kinds.find((kind) => !(STEP_KINDS as readonly string[]).includes(kind));
+  if (unknown !== undefined) return decline('unsupported', `this agent cannot do steps of kind ${unknown}`);
   const code = blockedBy(situation);
   return code === null ? { accept: true } : decline(code, SITUATION_DETAIL[code]);
 }

@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import {
+  type Action,
   type AgentMessage,
   type AttemptEnd,
   agentProof,
-  type CommandStep,
+  type CommandAction,
+  type LocalTime,
   type Permit,
   parseAgentMessage,
   permitProof,
@@ -152,22 +154,22 @@ export class FakeServer {
     return this.until(() => this.of(attemptId).end);
   }
 
-  offer(attemptId = `run-${++this.#attempts}-${this.#id}`, epoch = 1, kind = 'command'): string {
-    this.send({ type: 'offer', attemptId, epoch, kind });
+  offer(attemptId = `run-${++this.#attempts}-${this.#id}`, epoch = 1, kinds = ['command']): string {
+    this.send({ type: 'offer', attemptId, epoch, kinds });
     return attemptId;
   }
 
   /** Offers an attempt and permits it once it is accepted. */
-  async run(step: Step, changes: Partial<Permit> = {}): Promise<string> {
-    const attemptId = this.offer(undefined, 1, step.kind);
+  async run(action: Action, changes: Partial<Permit> = {}): Promise<string> {
+    const attemptId = this.offer(undefined, 1, [action.kind]);
     const accept = await this.heard('accept', (message) => message.attemptId === attemptId);
-    this.send(this.permit(accept, step, changes));
+    this.send(this.permit(accept, action, changes));
     return attemptId;
   }
 
   permit(
     accept: Message<'accept'>,
-    step: Step,
+    action: Action,
     changes: Partial<Permit> = {},
   ): Extract<ServerMessage, { type: 'permit' }> {
     const permit: Permit = {
@@ -176,9 +178,20 @@ export class FakeServer {
       agentId: 'agent-1',
       bootId: accept.bootId,
       validUntilBootMs: accept.bootMs + 30_000,
-      run: { id: 'run', tenant: 'default', job: 'job', number: 1, scheduledFor: 0, kind: 'scheduled' },
+      run: {
+        id: 'run',
+        tenant: 'default',
+        job: 'job',
+        number: 1,
+        scheduledFor: 0,
+        kind: 'scheduled',
+        local: LOCAL_TIME,
+        params: {},
+      },
       key,
-      step,
+      agent: { name: 'agent', labels: {} },
+      steps: [plainStep(action)],
+      secrets: {},
       timeoutMs: null,
       killGraceMs: 5_000,
       output: { headBytes: 1024 * 1024, tailBytes: 1024 * 1024 },
@@ -242,7 +255,7 @@ export class FakeServer {
   }
 
   #commit(message: AgentMessage, say: (message: ServerMessage) => void): void {
-    if (!('attemptId' in message) || message.type === 'accept' || message.type === 'decline') return;
+    if (!('attemptId' in message) || NOT_ACKNOWLEDGED.includes(message.type)) return;
     const committed = this.of(message.attemptId);
     let done = false;
     if (message.type === 'started') committed.seq = Math.max(committed.seq, message.seq);
@@ -261,7 +274,7 @@ export class FakeServer {
       committed.end = message.end;
       committed.ends += 1;
       done = true;
-    } else {
+    } else if (message.type === 'refused') {
       committed.refused = message.reason;
       committed.ends += 1;
       done = true;
@@ -294,7 +307,7 @@ export const key: RunKey = {
 };
 
 /** A command step with the defaults of a job. */
-export function command(text: string | string[], changes: Partial<CommandStep> = {}): CommandStep {
+export function command(text: string | string[], changes: Partial<CommandAction> = {}): CommandAction {
   return {
     kind: 'command',
     command: text,
@@ -309,3 +322,14 @@ export function command(text: string | string[], changes: Partial<CommandStep> =
 }
 
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Messages about an attempt that get no `ack`. */
+const NOT_ACKNOWLEDGED: AgentMessage['type'][] = ['accept', 'decline', 'step', 'progress', 'continue'];
+
+/** 1970-01-01, a Thursday. */
+export const LOCAL_TIME: LocalTime = { minute: 0, hour: 0, day: 1, month: 1, weekday: 4, timezone: 'UTC' };
+
+/** A chain's only step, which does this and nothing else. */
+export function plainStep(action: Action, name = 'main'): Step {
+  return { name, action, timeoutMs: null, retry: null, when: null, continueOnFailure: false };
+}

@@ -11,9 +11,10 @@ export const HELPER_PROTOCOL = 1;
 export interface Task {
   attemptId: string;
   epoch: number;
-  agent: string;
+  agent: Permit['agent'];
   run: Permit['run'];
-  step: Permit['step'];
+  steps: Permit['steps'];
+  secrets: Permit['secrets'];
   timeoutMs: number | null;
   killGraceMs: number;
   validUntilBootMs: number;

@@ -86,7 +86,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     if (damage) log.error({ ...damage }, 'the journal was damaged: attempts that it has lost prove nothing');
     const work = createWork({
       agentId: identity.agentId,
-      agentName: () => identity.name,
       bootId,
       maxParallel: config.maxParallel,
       journal,

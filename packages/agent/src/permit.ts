@@ -60,20 +60,22 @@ function isWhole(permit: Partial<Permit>): boolean {
     typeof permit.validUntilBootMs === 'number' &&
     typeof permit.run?.id === 'string' &&
     typeof permit.key?.occurrenceKey === 'string' &&
-    typeof permit.step?.kind === 'string' &&
+    Array.isArray(permit.steps) &&
+    permit.steps.length > 0 &&
     typeof permit.output?.headBytes === 'number' &&
     typeof permit.output.tailBytes === 'number'
   );
 }
 
 /** What the helper is to do. */
-export function taskOf(permit: Permit, agent: string): Task {
+export function taskOf(permit: Permit): Task {
   return {
     attemptId: permit.attemptId,
     epoch: permit.epoch,
-    agent,
+    agent: permit.agent,
     run: permit.run,
-    step: permit.step,
+    steps: permit.steps,
+    secrets: permit.secrets,
     timeoutMs: permit.timeoutMs,
     killGraceMs: permit.killGraceMs,
     validUntilBootMs: permit.validUntilBootMs,

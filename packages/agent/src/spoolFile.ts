@@ -50,6 +50,9 @@ export function unseenEnd(reason: ReasonCode, outputBytes: number): AttemptEnd {
     outputBytes,
     outputDroppedBytes: 0,
     http: null,
+    steps: [],
+    result: null,
+    summary: null,
   };
 }
 

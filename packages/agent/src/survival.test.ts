@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import { defineHttp, type Step } from '@rota/contract';
+import { type Action, defineHttp } from '@rota/contract';
 import {
   agents,
   folder,
@@ -129,7 +129,7 @@ test('a request is made, and one whose helper dies was interrupted', async () =>
   try {
     await start();
     const { port } = target.address() as AddressInfo;
-    const step = (path: string): Step =>
+    const step = (path: string): Action =>
       defineHttp({ url: `http://127.0.0.1:${port}${path}`, timeout: '60s', redirects: 0 });
     const id = await server.run(step('/'));
     const end = await server.ended(id);

@@ -62,7 +62,6 @@ export type WorkMessage = Extract<
 
 export interface WorkPorts {
   agentId: string;
-  agentName(): string;
   bootId: string;
   maxParallel: number;
   journal: Journal;
@@ -215,7 +214,7 @@ export function createWork(ports: WorkPorts): Work {
       key: permit.key,
       bootMs: Math.floor(clock.bootMs()),
     });
-    executor.send({ type: 'start', task: taskOf(permit, ports.agentName()) });
+    executor.send({ type: 'start', task: taskOf(permit) });
     // It was lost in between, and with it the order: settle it like the others that it had.
     if (executor !== helper) await settle(journal.entries.get(attemptId) as Entry);
   }

@@ -1,8 +1,11 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
-import type { Step } from './job.ts';
+import type { ParamValue, Step } from './job.ts';
+import { LIMITS } from './names.ts';
 import { DECLINE_CODES, REASON_CODES } from './reasons.ts';
 import { ATTEMPT_OUTCOMES, HttpResult, RUN_KINDS } from './run.ts';
+import { StepResult } from './step.ts';
+import type { LocalTime } from './when.ts';
 
 /**
  * What agent and server say to each other on the WebSocket at `/agent`, as JSON text frames.
@@ -188,6 +191,11 @@ export const AttemptEnd = Type.Object({
   outputBytes: Count,
   outputDroppedBytes: Count,
   http: Type.Union([HttpResult, Type.Null()]),
+  /** Of a chain; empty for one plain step, of which the rest says all. */
+  steps: Type.Array(StepResult, { maxItems: LIMITS.steps }),
+  /** JSON text that the run gave as its result, and what it said of itself. */
+  result: NullableText(LIMITS.resultBytes),
+  summary: NullableText(LIMITS.summaryLength),
 });
 export type AttemptEnd = Static<typeof AttemptEnd>;
 /** What makes a run again whose row was lost; the permit brings it, and the agent's journal keeps it. */
@@ -233,6 +241,31 @@ export const Ended = Type.Object({
   end: AttemptEnd,
   journalSeq: Count,
 });
+/** How a chain gets on: told live, again when a session begins, and for good in `ended`. Not acknowledged. */
+export const StepReport = Type.Object({
+  type: Type.Literal('step'),
+  attemptId: AttemptId,
+  epoch: Count,
+  step: StepResult,
+});
+/** How far an attempt is, as it says itself; at most one in two seconds. Not acknowledged. */
+export const Progress = Type.Object({
+  type: Type.Literal('progress'),
+  attemptId: AttemptId,
+  epoch: Count,
+  percent: Type.Number({ minimum: 0, maximum: 100 }),
+});
+/**
+ * The helper that ran a chain has died between two steps, or after a step whose failure does not matter: the agent asks for the
+ * permit's content again, to go on with the next step. The answer is a permit for the same epoch, or a withdraw.
+ */
+export const Continue = Type.Object({
+  type: Type.Literal('continue'),
+  attemptId: AttemptId,
+  epoch: Count,
+  bootId: Text(64),
+  bootMs: Type.Integer(),
+});
 /** Sent every `heartbeatMs` and when one of its facts changes. */
 export const Status = Type.Object({
   type: Type.Literal('status'),
@@ -257,6 +290,9 @@ export const AGENT_MESSAGES = {
   started: Started,
   output: Output,
   ended: Ended,
+  step: StepReport,
+  progress: Progress,
+  continue: Continue,
   status: Status,
   goodbye: Goodbye,
 } as const;
@@ -293,8 +329,8 @@ export const Offer = Type.Object({
   type: Type.Literal('offer'),
   attemptId: AttemptId,
   epoch: Count,
-  /** The kind of its step, so that an agent can decline what it cannot do. */
-  kind: Text(50),
+  /** The kinds of its steps, so that an agent can decline what it cannot do. */
+  kinds: Type.Array(Text(50), { maxItems: 20 }),
 });
 /** The offer no longer stands. The agent journals a refusal and answers `refused`, unless it has started. */
 export const Withdraw = Type.Object({ type: Type.Literal('withdraw'), attemptId: AttemptId, epoch: Count });
@@ -338,6 +374,12 @@ export type ServerMessage = {
   [K in keyof typeof SERVER_MESSAGES]: Static<(typeof SERVER_MESSAGES)[K]>;
 }[keyof typeof SERVER_MESSAGES];
 
+/** Where a secret's value comes from: the server, or the agent's own environment or file. */
+export type SecretSource =
+  | { from: 'server'; value: string }
+  | { from: 'agentEnv'; name: string }
+  | { from: 'agentFile'; path: string };
+
 /** The signed content of a permit: all that the agent needs to execute, so that it executes nothing unsigned. */
 export interface Permit {
   attemptId: string;
@@ -354,9 +396,16 @@ export interface Permit {
     /** Nominal instant, epoch ms. */
     scheduledFor: number;
     kind: string;
+    /** The nominal instant in the zone of the schedule that fired, else of the tenant. */
+    local: LocalTime;
+    params: Record<string, ParamValue>;
   };
+  /** What templates and conditions may name of the agent. */
+  agent: { name: string; labels: Record<string, string> };
   key: RunKey;
-  step: Step;
+  steps: Step[];
+  /** Those that its steps name, and no others. */
+  secrets: Record<string, SecretSource>;
   timeoutMs: number | null;
   killGraceMs: number;
   output: { headBytes: number; tailBytes: number };

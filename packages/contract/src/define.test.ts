@@ -175,9 +175,10 @@ test('Every way to write an interval is an interval', () => {
 });
 
 test('The shortest job gets every default of the documentation', () => {
-  const { schedules, step, ...rest } = define({ name: 'hello', command: 'echo hi' }, 'UTC');
+  const { schedules, steps, ...rest } = define({ name: 'hello', command: 'echo hi' }, 'UTC');
   assert.deepEqual(schedules, []);
-  assert.deepEqual(step, {
+  assert.equal(steps.length, 1);
+  assert.deepEqual(steps[0]?.action, {
     kind: 'command',
     command: 'echo hi',
     shell: 'sh',
@@ -200,5 +201,7 @@ test('The shortest job gets every default of the documentation', () => {
     catchUp: 'latest',
     startDeadlineMs: 86_400_000,
     onUnknown: 'hold',
+    params: {},
+    retry: null,
   });
 });

@@ -2,13 +2,13 @@ import { parseDuration, parseSchedule, ScheduleError } from '@rota/schedule';
 import { defineHttp, httpFaults } from './defineHttp.ts';
 import { type Fault, faultsOf, shown } from './faults.ts';
 import {
+  type Action,
   Document,
   JOB_FIELDS_LATER,
   JOB_VALUES_LATER,
   type JobDefinition,
   JobDocument,
   type ScheduleDefinition,
-  type Step,
 } from './job.ts';
 import { LIMITS } from './names.ts';
 
@@ -117,7 +117,18 @@ export function define(document: JobDocument, timezone: string): JobDefinition {
       staggerMs: ms(target?.stagger, JOB_DEFAULTS.staggerMs),
       max: target?.max ?? null,
     },
-    step: defineStep(document),
+    steps: [
+      {
+        name: 'main',
+        action: defineAction(document),
+        timeoutMs: null,
+        retry: null,
+        when: null,
+        continueOnFailure: false,
+      },
+    ],
+    params: {},
+    retry: null,
     timeoutMs: document.timeout === undefined ? null : parseDuration(document.timeout),
     concurrency: 'forbid',
     catchUp: 'latest',
@@ -126,7 +137,7 @@ export function define(document: JobDocument, timezone: string): JobDefinition {
   };
 }
 
-function defineStep(document: JobDocument): Step {
+function defineAction(document: JobDocument): Action {
   const { http } = document;
   if (http === undefined) {
     return {

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readJob } from './define.ts';
 import type { Fault } from './faults.ts';
-import type { HttpStep } from './http.ts';
+import type { HttpAction } from './http.ts';
 
 const URL = 'https://example.com/';
 
-function read(http: Record<string, unknown>): { step: HttpStep } | { faults: Fault[] } {
+function read(http: Record<string, unknown>): { step: HttpAction } | { faults: Fault[] } {
   const result = readJob({ name: 'a', http: { url: URL, ...http } }, { timezone: 'UTC' });
-  return 'faults' in result ? result : { step: result.job.definition.step as HttpStep };
+  return 'faults' in result ? result : { step: result.job.definition.steps[0]?.action as HttpAction };
 }
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n';
@@ -208,7 +208,7 @@ test('The shortest request gets every default of the documentation', () => {
     expectMatch: [],
     expectNoMatch: [],
     expectJson: [],
-  } satisfies HttpStep);
+  } satisfies HttpAction);
 });
 
 test('The longest request says what agents get', () => {
@@ -263,5 +263,5 @@ test('The longest request says what agents get', () => {
       { path: '$', equals: 1 },
       { path: '$.a', exists: true },
     ],
-  } satisfies HttpStep);
+  } satisfies HttpAction);
 });

@@ -1,7 +1,7 @@
 import { parseDuration } from '@rota/schedule';
 import type { Fault } from './faults.ts';
 import { shown } from './faults.ts';
-import type { HttpField, HttpStep, JsonExpectation, MultipartPart } from './http.ts';
+import type { HttpAction, HttpField, JsonExpectation, MultipartPart } from './http.ts';
 import { JsonPathError, parseJsonPath } from './jsonPath.ts';
 import { patternFault } from './pattern.ts';
 
@@ -31,7 +31,7 @@ const CONNECTION_HEADERS = [
 ];
 
 /** The step with every default settled. The field must have been read before. */
-export function defineHttp(http: HttpField): HttpStep {
+export function defineHttp(http: HttpField): HttpAction {
   const { expect, tls, proxy } = http;
   const hasBody = BODIES.some((body) => http[body] !== undefined);
   return {
@@ -77,7 +77,7 @@ export function defineHttp(http: HttpField): HttpStep {
   };
 }
 
-function defineBody(http: HttpField): HttpStep['body'] {
+function defineBody(http: HttpField): HttpAction['body'] {
   if (http.json !== undefined) return { type: 'json', json: http.json };
   if (http.form) return { type: 'form', form: asText(http.form) };
   if (http.multipart) {

@@ -200,7 +200,7 @@ export type JsonExpectation = Static<typeof JsonCondition> & {
   path: string;
 };
 
-export interface HttpStep {
+export interface HttpAction {
   kind: 'http';
   method: (typeof HTTP_METHODS)[number];
   url: string;

@@ -1,6 +1,9 @@
 import { type Static, Type } from 'typebox';
-import { HttpField, type HttpStep } from './http.ts';
-import { AGENT_NAME, ENV_NAME, JOB_NAME, LABEL_KEY, LABEL_VALUE, LIMITS } from './names.ts';
+import { type HttpAction, HttpField } from './http.ts';
+import { Labels } from './labels.ts';
+import { AGENT_NAME, ENV_NAME, JOB_NAME, LIMITS } from './names.ts';
+import type { Retry } from './retry.ts';
+import type { When } from './when.ts';
 
 /** The schema of a job as people write it. Durations are text here and milliseconds in `JobDefinition`. */
 
@@ -22,16 +25,6 @@ export const AgentName = Type.String({
   description:
     'must start with a letter or digit and have only letters, digits, ".", "_" and "-" (at most 100 characters)',
 });
-export const Labels = Type.Record(
-  Type.String({ pattern: LABEL_KEY }),
-  Type.String({
-    pattern: LABEL_VALUE,
-    description: 'must have only letters, digits and . _ / : @ + - (at most 200 characters)',
-  }),
-  { additionalProperties: false, maxProperties: LIMITS.labels },
-);
-export type Labels = Static<typeof Labels>;
-
 export const ScheduleObject = Type.Object(
   {
     cron: Type.Optional(Type.String({ maxLength: LIMITS.cronLength })),
@@ -181,7 +174,7 @@ export interface ScheduleDefinition {
   jitterMs: number;
 }
 
-export interface CommandStep {
+export interface CommandAction {
   kind: 'command';
   /** Text runs through the shell, a list is the argv. */
   command: string | string[];
@@ -193,8 +186,34 @@ export interface CommandStep {
   stdin: string;
 }
 
-/** One action. An unhandled kind does not compile: switch on `kind` and end with `satisfies never`. */
-export type Step = CommandStep | HttpStep;
+/** What a step does. An unhandled kind does not compile: switch on `kind` and end with `satisfies never`. */
+export type Action = CommandAction | HttpAction;
+
+/** One link of a chain. */
+export interface Step {
+  /** Unique in the job; `main` when the job has no `steps`. */
+  name: string;
+  action: Action;
+  /** Of each try; null for no limit but the action's own. */
+  timeoutMs: number | null;
+  /** Tries within the attempt. */
+  retry: Retry | null;
+  /** It is passed over unless this holds. */
+  when: When | null;
+  /** Its failure neither ends the chain nor fails the run. */
+  continueOnFailure: boolean;
+}
+
+/** A value that whoever triggers a run may give. */
+export interface Param {
+  type: 'string' | 'number' | 'boolean';
+  /** Null: it must be given, so that the job cannot have a schedule. */
+  default: ParamValue | null;
+  /** Null for any. */
+  choices: ParamValue[] | null;
+  description: string;
+}
+export type ParamValue = string | number | boolean;
 
 /** A job with every default settled: what planning, dispatch and agents work with. */
 export interface JobDefinition {
@@ -206,11 +225,15 @@ export interface JobDefinition {
   enabled: boolean;
   schedules: ScheduleDefinition[];
   target: { agents: string[] | null; labels: Labels; pick: 'first'; staggerMs: number; max: number | null };
-  step: Step;
+  /** At least one, in their order. */
+  steps: Step[];
+  params: Record<string, Param>;
+  /** Of the whole run: further attempts. */
+  retry: Retry | null;
   /** Kills the run; null for no limit. */
   timeoutMs: number | null;
   concurrency: 'forbid';
   catchUp: 'latest';
   startDeadlineMs: number;
-  onUnknown: 'hold';
+  onUnknown: 'hold' | 'retry';
 }

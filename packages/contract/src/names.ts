@@ -9,6 +9,12 @@ export const JOB_NAME = '^[a-z0-9][a-z0-9._-]{0,99}$';
 export const AGENT_NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$';
 /** A tenant's name. */
 export const TENANT_NAME = '^[a-z0-9][a-z0-9-]{0,62}$';
+/** A step's name: it stands in `{{ steps.NAME.… }}`. */
+export const STEP_NAME = '^[A-Za-z][A-Za-z0-9_-]{0,49}$';
+/** A secret's name, as `{{NAME}}`. */
+export const SECRET_NAME = '^[A-Za-z_][A-Za-z0-9_]{0,99}$';
+/** A parameter's name. */
+export const PARAM_NAME = '^[A-Za-z_][A-Za-z0-9_]{0,49}$';
 /** A label's key; its value is `LABEL_VALUE`. */
 export const LABEL_KEY = '^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$';
 /** A label's value; may be empty. */
@@ -39,6 +45,11 @@ export const LIMITS = {
   stdinLength: 64 * 1024,
   pathLength: 4_096,
   urlLength: 8_192,
+  steps: 50,
+  stepNameLength: 50,
+  /** JSON text of a step's or run's result. */
+  resultBytes: 64 * 1024,
+  summaryLength: 1_000,
   headers: 100,
   headerLength: 8_192,
   httpBodyLength: 128 * 1024,

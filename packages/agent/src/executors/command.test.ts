@@ -3,9 +3,9 @@ import { lookup } from 'node:dns';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { after, before, test } from 'node:test';
-import type { CommandStep } from '@rota/contract';
+import type { CommandAction } from '@rota/contract';
 import { systemClock } from '../clock.ts';
-import { command } from '../fakeServer.testing.ts';
+import { command, LOCAL_TIME, plainStep } from '../fakeServer.testing.ts';
 import { createPipes, type Pipes } from '../helper/pipes.ts';
 import { createUsageMeter } from '../helper/usage.ts';
 import { NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
@@ -26,12 +26,22 @@ before(() => {
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 let count = 0;
-const taskOf = (step: CommandStep): Task => ({
+const taskOf = (step: CommandAction): Task => ({
   attemptId: `attempt-${process.pid}-${++count}`,
   epoch: 1,
-  agent: 'one',
-  run: { id: 'run1', tenant: 'acme', job: 'backup', number: 2, scheduledFor: 0, kind: 'scheduled' },
-  step,
+  agent: { name: 'one', labels: {} },
+  run: {
+    id: 'run1',
+    tenant: 'acme',
+    job: 'backup',
+    number: 2,
+    scheduledFor: 0,
+    kind: 'scheduled',
+    local: LOCAL_TIME,
+    params: {},
+  },
+  steps: [plainStep(step)],
+  secrets: {},
   timeoutMs: null,
   killGraceMs: 0,
   validUntilBootMs: 0,
@@ -47,7 +57,7 @@ interface Begun {
   said(text: string): Promise<void>;
 }
 
-async function begin(step: CommandStep): Promise<Begun> {
+async function begin(step: CommandAction): Promise<Begun> {
   const output = { stdout: '', stderr: '' };
   let look = (): void => {};
   const task = taskOf(step);
@@ -77,7 +87,7 @@ async function begin(step: CommandStep): Promise<Begun> {
 
 async function run(
   text: string | string[],
-  changes: Partial<CommandStep> = {},
+  changes: Partial<CommandAction> = {},
 ): Promise<Ending & { stdout: string; stderr: string }> {
   const begun = await begin(command(text, changes));
   const ending = await begun.execution.ended;

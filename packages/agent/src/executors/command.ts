@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import type { CommandStep } from '@rota/contract';
+import type { CommandAction } from '@rota/contract';
 import { type Account, accountOf } from '../helper/users.ts';
 import type { Task } from '../helperProtocol.ts';
 import type { Clock } from '../ports.ts';
@@ -13,7 +13,7 @@ const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 const DRAIN_QUIET_MS = 200;
 
 /** Runs a command as the leader of its own session. Its environment has nothing of the agent's. */
-export const executeCommand: Prepare<CommandStep> = async (task, step, ports) => {
+export const executeCommand: Prepare<CommandAction> = async (task, step, ports) => {
   const account = await accountOf(step.user);
   if (step.cwd !== null) checkFolder(step.cwd);
   const argv = commandLine(step, account);
@@ -26,7 +26,7 @@ export const executeCommand: Prepare<CommandStep> = async (task, step, ports) =>
 };
 
 /** The argv that executes a step: what changes user and umask stands before the command itself. */
-export function commandLine(step: CommandStep, account: Account): string[] {
+export function commandLine(step: CommandAction, account: Account): string[] {
   const command =
     typeof step.command !== 'string'
       ? step.command
@@ -41,7 +41,11 @@ export function commandLine(step: CommandStep, account: Account): string[] {
 }
 
 /** A small base as cron gives, then the job's own variables, then what tells the run. */
-export function commandEnvironment(task: Task, step: CommandStep, account: Account): Record<string, string> {
+export function commandEnvironment(
+  task: Task,
+  step: CommandAction,
+  account: Account,
+): Record<string, string> {
   return {
     PATH: SEARCH_PATH,
     HOME: account.home,
@@ -56,7 +60,7 @@ export function commandEnvironment(task: Task, step: CommandStep, account: Accou
     ROTA_ATTEMPT_NUMBER: String(task.run.number),
     ROTA_SCHEDULED_FOR: new Date(task.run.scheduledFor).toISOString(),
     ROTA_TENANT: task.run.tenant,
-    ROTA_AGENT: task.agent,
+    ROTA_AGENT: task.agent.name,
   };
 }
 
@@ -80,7 +84,7 @@ function start(
   argv: string[],
   env: Record<string, string>,
   task: Task,
-  step: CommandStep,
+  step: CommandAction,
   ports: ExecutorPorts,
 ): Execution {
   const given: number[] = [];

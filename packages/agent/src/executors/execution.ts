@@ -1,5 +1,5 @@
 import type { LookupFunction } from 'node:net';
-import type { AttemptEnd, AttemptOutcome, ReasonCode, Step } from '@rota/contract';
+import type { Action, AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
 import type { Pipes } from '../helper/pipes.ts';
 import type { UsageMeter } from '../helper/usage.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
@@ -65,4 +65,4 @@ export interface Prepared {
 }
 
 /** Looks up what beginning needs. @throws with a message for people */
-export type Prepare<S extends Step> = (task: Task, step: S, ports: ExecutorPorts) => Promise<Prepared>;
+export type Prepare<A extends Action> = (task: Task, action: A, ports: ExecutorPorts) => Promise<Prepared>;

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createSocketServer, type Server } from 'node:net';
 import { after, test } from 'node:test';
-import { defineHttp, type HttpStep } from '@rota/contract';
+import { defineHttp, type HttpAction } from '@rota/contract';
 import { generate } from 'selfsigned';
 import { systemClock } from '../clock.ts';
 import { NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
@@ -32,13 +32,13 @@ async function listen(server: Server): Promise<string> {
 const serve = async (answer: (request: IncomingMessage, response: ServerResponse) => void) =>
   `http://${await listen(createServer(answer))}`;
 
-function step(url: string, changes: Partial<HttpStep> = {}): HttpStep {
+function step(url: string, changes: Partial<HttpAction> = {}): HttpAction {
   return { ...defineHttp({ url, timeout: '10s' }), ...changes };
 }
 
 async function run(
   url: string,
-  changes: Partial<HttpStep> = {},
+  changes: Partial<HttpAction> = {},
   onBegun?: (end: (graceMs: number) => void) => void,
 ): Promise<Ending & { output: string }> {
   let output = '';

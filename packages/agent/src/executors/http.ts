@@ -1,4 +1,4 @@
-import type { HttpResult, HttpStep } from '@rota/contract';
+import type { HttpAction, HttpResult } from '@rota/contract';
 import type { Clock, Timer } from '../ports.ts';
 import { type Ending, type Execution, type ExecutorPorts, NO_ENDING, type Prepare } from './execution.ts';
 import { readAnswer, sampleHeaders } from './httpAnswer.ts';
@@ -12,7 +12,7 @@ import { firstRequest, type HttpRequest, openBody, redirected, URL_LENGTH } from
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 /** Makes a request. The attempt's id goes along as `Idempotency-Key`, so that the other side can tell repeats. */
-export const executeHttp: Prepare<HttpStep> = async (task, step, ports) => {
+export const executeHttp: Prepare<HttpAction> = async (task, step, ports) => {
   const { openConnections } = await import('./httpConnection.ts');
   const first = firstRequest(task, step);
   const begin = (): Execution => {
@@ -58,7 +58,7 @@ interface Watch {
   stop(): void;
 }
 
-function watchTimeouts(step: HttpStep, clock: Clock, late: (fault: HttpFault) => void): Watch {
+function watchTimeouts(step: HttpAction, clock: Clock, late: (fault: HttpFault) => void): Watch {
   let doing = 'nothing was sent yet';
   let timer: Timer | null = null;
   const whole = clock.after(step.timeoutMs, () =>
@@ -105,7 +105,7 @@ interface Journey {
 /** Sends, goes where it is sent on to, and judges the last answer. @throws HttpFault and what the connection throws */
 async function follow(
   first: HttpRequest,
-  step: HttpStep,
+  step: HttpAction,
   journey: Journey,
   connections: Connections,
 ): Promise<Ending> {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { type ConnectionOptions, getCACertificates } from 'node:tls';
-import type { HttpStep } from '@rota/contract';
+import type { HttpAction } from '@rota/contract';
 import { Agent, type buildConnector, type Dispatcher, ProxyAgent, request } from 'undici';
 import type { HttpSettings } from '../helperProtocol.ts';
 import { HttpFault } from './httpFault.ts';
@@ -28,7 +28,7 @@ const UNTIMED = { headersTimeout: 0, bodyTimeout: 0 } as const;
 
 /** @throws HttpFault when a certificate cannot be read */
 export async function openConnections(
-  step: HttpStep,
+  step: HttpAction,
   first: HttpRequest,
   ports: ConnectionPorts,
 ): Promise<Connections> {
@@ -121,12 +121,12 @@ export function guardedLookup(guard: Guard, lookup: LookupFunction): LookupFunct
   };
 }
 
-async function trustOf({ ca, insecure }: HttpStep['tls']): Promise<ConnectionOptions> {
+async function trustOf({ ca, insecure }: HttpAction['tls']): Promise<ConnectionOptions> {
   if (insecure) return { rejectUnauthorized: false };
   return ca === null ? {} : { ca: [...getCACertificates('default'), await pem(ca, 'tls.ca')] };
 }
 
-async function clientOf({ cert, key, passphrase }: HttpStep['tls']): Promise<ConnectionOptions | null> {
+async function clientOf({ cert, key, passphrase }: HttpAction['tls']): Promise<ConnectionOptions | null> {
   if (cert === null || key === null) return null;
   return {
     cert: await pem(cert, 'tls.cert'),

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type HttpStep, type JsonExpectation, parseJsonPath, readJsonPath } from '@rota/contract';
+import { type HttpAction, type JsonExpectation, parseJsonPath, readJsonPath } from '@rota/contract';
 import { ANSWER_BYTES, type Answer, type AnswerHeaders, textOf } from './httpAnswer.ts';
 import { matchPatterns } from './httpPatterns.ts';
 
@@ -20,7 +20,7 @@ interface Check {
 
 /** What of an answer's content is not as expected; null when all is. Rejects when `signal` ends it. */
 export async function contentFault(
-  step: Pick<HttpStep, 'expectMatch' | 'expectNoMatch' | 'expectJson'>,
+  step: Pick<HttpAction, 'expectMatch' | 'expectNoMatch' | 'expectJson'>,
   answer: Answer,
   headers: AnswerHeaders,
   signal: AbortSignal,

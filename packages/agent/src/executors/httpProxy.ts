@@ -1,4 +1,4 @@
-import type { HttpStep } from '@rota/contract';
+import type { HttpAction } from '@rota/contract';
 import type { HttpSettings } from '../helperProtocol.ts';
 
 /** A proxy to go through. */
@@ -13,7 +13,7 @@ export interface ProxyServer {
 /** The proxy for a URL: the step's own, else what the agent's environment says; null to go there directly. */
 export function proxyFor(
   url: URL,
-  step: Pick<HttpStep, 'proxy'>,
+  step: Pick<HttpAction, 'proxy'>,
   settings: HttpSettings,
 ): ProxyServer | null {
   if (step.proxy === false) return null;

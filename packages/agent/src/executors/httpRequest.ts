@@ -1,7 +1,7 @@
 import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { HttpStep } from '@rota/contract';
+import type { HttpAction } from '@rota/contract';
 import type { FormData } from 'undici';
 import type { Task } from '../helperProtocol.ts';
 import { VERSION } from '../version.ts';
@@ -15,7 +15,7 @@ const ABOUT_BODY = ['content-type', 'content-encoding', 'content-language', 'con
 const ABOUT_SENDER = ['authorization', 'cookie', 'host'];
 
 export interface HttpRequest {
-  method: HttpStep['method'];
+  method: HttpAction['method'];
   url: string;
   /** Names in lower case. */
   headers: Record<string, string>;
@@ -24,7 +24,7 @@ export interface HttpRequest {
 }
 
 /** The request as the step says it, without its body; headers that the step sets win. @throws Error when the URL is none */
-export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpStep): HttpRequest {
+export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpAction): HttpRequest {
   if (!URL.canParse(step.url)) throw new Error(`the url ${step.url} is not a URL`);
   const url = new URL(step.url);
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
@@ -51,7 +51,7 @@ export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpStep): Htt
   return { method: step.method, url: url.href, headers, body: null };
 }
 
-function contentType(body: HttpStep['body']): string | null {
+function contentType(body: HttpAction['body']): string | null {
   switch (body.type) {
     case 'json':
       return 'application/json';
@@ -70,7 +70,7 @@ function contentType(body: HttpStep['body']): string | null {
 }
 
 /** The body to send; files are opened, and read while they are sent. @throws HttpFault when a file cannot be read */
-export async function openBody(body: HttpStep['body']): Promise<HttpRequest['body']> {
+export async function openBody(body: HttpAction['body']): Promise<HttpRequest['body']> {
   switch (body.type) {
     case 'none':
       return null;
@@ -118,7 +118,7 @@ export function redirected(
   request: HttpRequest,
   status: number,
   location: string,
-  redirectTo: HttpStep['redirectTo'],
+  redirectTo: HttpAction['redirectTo'],
 ): HttpRequest {
   const place = asUtf8(location);
   const shown = place.slice(0, URL_LENGTH);

@@ -1,19 +1,18 @@
-import type { Step } from '@rota/contract';
+import type { Action } from '@rota/contract';
 import type { Task } from '../helperProtocol.ts';
 import { executeCommand } from './command.ts';
 import type { ExecutorPorts, Prepared } from './execution.ts';
 import { executeHttp } from './http.ts';
 
-/** The executor of a step's kind. */
-export function prepareStep(task: Task, ports: ExecutorPorts): Promise<Prepared> {
-  const { step } = task;
-  switch (step.kind) {
+/** The executor of an action's kind. */
+export function prepareAction(task: Task, action: Action, ports: ExecutorPorts): Promise<Prepared> {
+  switch (action.kind) {
     case 'command':
-      return executeCommand(task, step, ports);
+      return executeCommand(task, action, ports);
     case 'http':
-      return executeHttp(task, step, ports);
+      return executeHttp(task, action, ports);
     default:
-      step satisfies never;
-      throw new Error(`a step of kind ${(step as Step).kind} is not known here`);
+      action satisfies never;
+      throw new Error(`an action of kind ${(action as Action).kind} is not known here`);
   }
 }

@@ -30,6 +30,9 @@ const end: AttemptEnd = {
   outputBytes: 0,
   outputDroppedBytes: 0,
   http: null,
+  steps: [],
+  result: null,
+  summary: null,
 };
 
 function makeWriter(headBytes: number, tailBytes: number, chunkBytes = 1_000): OutputWriter {

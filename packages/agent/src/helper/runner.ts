@@ -3,7 +3,7 @@ import { fdatasync } from 'node:fs';
 import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
 import { type Ending, type Execution, NO_ENDING, type Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
-import { prepareStep } from '../executors/index.ts';
+import { prepareAction } from '../executors/index.ts';
 import type { FromHelper, HeldAttempt, HttpSettings, Task } from '../helperProtocol.ts';
 import type { Clock, Timer } from '../ports.ts';
 import { OutputWriter } from './outputWriter.ts';
@@ -47,10 +47,11 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
   }
 
   async function run(): Promise<void> {
+    const { action } = task.steps[0] as Task['steps'][number];
     let writer: OutputWriter | null = null;
     let prepared: Prepared;
     try {
-      prepared = await prepareStep(task, {
+      prepared = await prepareAction(task, action, {
         clock: ports.clock,
         usage: ports.usage,
         pipes: ports.pipes,
@@ -70,7 +71,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
         `${ports.folder}/${attemptId}`,
         {
           attemptId,
-          kind: task.step.kind,
+          kind: action.kind,
           startedBootMs,
           timeoutMs: task.timeoutMs,
           killGraceMs: task.killGraceMs,
@@ -128,7 +129,17 @@ function attemptEnd(
   outputBytes: number,
 ): AttemptEnd {
   const error = ending.error?.slice(0, 2_000) ?? null;
-  return { ...ending, ...early, error, durationMs, outputBytes, outputDroppedBytes: 0 };
+  return {
+    ...ending,
+    ...early,
+    error,
+    durationMs,
+    outputBytes,
+    outputDroppedBytes: 0,
+    steps: [],
+    result: null,
+    summary: null,
+  };
 }
 
 /** Writes the end until the disk takes it, and makes all of the attempt durable. */

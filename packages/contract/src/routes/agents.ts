@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { AgentFacts, ServerKey } from '../agentProtocol.ts';
-import { AgentName, Labels } from '../job.ts';
+import { AgentName } from '../job.ts';
+import { Labels } from '../labels.ts';
 import { Instant } from '../run.ts';
 import { listOf, Nullable, page, type Route, strict } from './route.ts';
 

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Labels } from '../job.ts';
+import { Labels } from '../labels.ts';
 import { Instant } from '../run.ts';
 import { listOf, Nullable, page, type Route, strict } from './route.ts';
 

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
-import { AgentName, CommandField, commandFields, JobName, Labels } from '../job.ts';
+import { AgentName, CommandField, commandFields, JobName } from '../job.ts';
+import { Labels } from '../labels.ts';
 import { LIMITS } from '../names.ts';
 import { AttemptView, RunView } from '../run.ts';
 import { listOf, Nullable, page, type Route, strict } from './route.ts';

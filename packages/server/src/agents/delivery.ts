@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
 import type { Hints } from '../hints.ts';
 import { createLoop } from '../loop.ts';
-import type { Definitions } from '../runs/definitions.ts';
+import { type Definitions, kindsOf } from '../runs/definitions.ts';
 import { attemptIdOf } from '../runs/ids.ts';
 import type { OfferedRun } from '../store/delivery.ts';
 import type { Store } from '../store/store.ts';
@@ -64,7 +64,7 @@ export function createDelivery(ports: {
 
   function send(run: OfferedRun, attemptId: string): void {
     try {
-      sessions.offer(run.agentId, { attemptId, epoch: run.epoch, kind: definitions.ofRun(run).step.kind });
+      sessions.offer(run.agentId, { attemptId, epoch: run.epoch, kinds: kindsOf(definitions.ofRun(run)) });
     } catch (error) {
       log.error({ err: error, run: run.id }, 'an offered run cannot be read; its offer will be over');
     }

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
 import type { Hints } from '../hints.ts';
 import { createLoop } from '../loop.ts';
-import type { Definitions } from '../runs/definitions.ts';
+import { type Definitions, kindsOf } from '../runs/definitions.ts';
 import { attemptIdOf } from '../runs/ids.ts';
 import type { Decision, QueuedRun } from '../store/dispatch.ts';
 import type { Store } from '../store/store.ts';
@@ -122,7 +122,7 @@ export function createDispatcher(ports: {
         sessions.offer(offer.agentId, {
           attemptId: attemptIdOf(run.id, run.attempt + 1),
           epoch: offer.epoch,
-          kind: definitions.ofRun(run).step.kind,
+          kinds: kindsOf(definitions.ofRun(run)),
         });
       }
     } finally {

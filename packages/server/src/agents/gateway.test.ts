@@ -211,7 +211,8 @@ describe('a session', () => {
       [permit.attemptId, permit.agentId, permit.bootId, permit.validUntilBootMs, permit.timeoutMs],
       [`${id}-1`, agent.disk.agentId, 'boot', 22_000, 300_000],
     );
-    assert.equal(permit.step.kind === 'command' && permit.step.command, 'echo hi');
+    const action = permit.steps[0]?.action;
+    assert.equal(action?.kind === 'command' && action.command, 'echo hi');
 
     agent.started(offer);
     assert.deepEqual(await agent.next('ack'), {

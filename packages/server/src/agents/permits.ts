@@ -8,6 +8,7 @@ import {
   type ServerMessage,
 } from '@rota/contract';
 import { attemptIdOf } from '../runs/ids.ts';
+import { localTimeOf } from '../runs/localTime.ts';
 import type { PermitGrant } from '../store/attempts.ts';
 import { KILL_GRACE_MS } from '../store/dispatch.ts';
 
@@ -41,7 +42,10 @@ export function signPermit(
       number,
       scheduledFor: run.scheduledFor,
       kind: run.kind,
+      local: localTimeOf(definition, run, grant.timezone),
+      params: {},
     },
+    agent: { name: grant.agent.name, labels: grant.agent.labels },
     key: {
       jobId: run.jobId,
       revision: run.revision,
@@ -52,7 +56,8 @@ export function signPermit(
       dueAt: run.dueAt,
       timeoutMs: run.timeoutMs,
     },
-    step: definition.step,
+    steps: definition.steps,
+    secrets: {},
     timeoutMs: definition.timeoutMs,
     killGraceMs: KILL_GRACE_MS,
     output: { headBytes: LIMITS.outputHeadBytes, tailBytes: LIMITS.outputTailBytes },

@@ -160,6 +160,9 @@ export function createReports(ports: ReportPorts) {
         if (ended) metrics.runEnded(ended.state, ended.latenessMs);
         return;
       }
+      case 'step':
+      case 'progress':
+      case 'continue':
       case 'status':
       case 'goodbye':
       case 'hello':

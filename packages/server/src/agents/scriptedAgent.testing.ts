@@ -315,6 +315,9 @@ const SUCCESS: Ended['end'] = {
   outputBytes: 0,
   outputDroppedBytes: 0,
   http: null,
+  steps: [],
+  result: null,
+  summary: null,
 };
 
 const FACTS: Resume['facts'] = {

@@ -96,7 +96,7 @@ export class Sessions {
   }
 
   /** Sends an offer that is committed, once, however often it is asked for. */
-  offer(agentId: string, { attemptId, epoch, kind }: AttemptKey & { kind: string }): void {
+  offer(agentId: string, { attemptId, epoch, kinds }: AttemptKey & { kinds: string[] }): void {
     const session = this.#sessions.get(agentId);
     if (!session?.ready || (session.sent.get(attemptId) ?? -1) >= epoch) return;
     session.sent.set(attemptId, epoch);
@@ -106,7 +106,7 @@ export class Sessions {
     }
     session.active.add(attemptId);
     this.#open.set(attemptId, { session, attemptId, epoch });
-    session.send({ type: 'offer', attemptId, epoch, kind });
+    session.send({ type: 'offer', attemptId, epoch, kinds });
   }
 
   /** The agent has said something about an attempt: its offer waits for no answer any more. */

@@ -134,6 +134,9 @@ test('A run is followed to its end: its state, its output in order, and `end`', 
       outputBytes: 8,
       outputDroppedBytes: 0,
       http: null,
+      steps: [],
+      result: null,
+      summary: null,
     },
   });
 

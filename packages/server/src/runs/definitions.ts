@@ -57,6 +57,11 @@ export function createDefinitions(): Definitions {
   };
 }
 
+/** The kinds of a job's steps, each once. */
+export function kindsOf(definition: JobDefinition): string[] {
+  return [...new Set(definition.steps.map(({ action }) => action.kind))];
+}
+
 function defineText(documentJson: string): JobDefinition {
   return define(JSON.parse(documentJson) as JobDocument, NO_ZONE);
 }

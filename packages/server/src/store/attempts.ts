@@ -1,4 +1,4 @@
-import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
+import type { AttemptEnd, AttemptOutcome, Labels, ReasonCode } from '@rota/contract';
 import { isTerminal } from '@rota/contract';
 import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
 import { get, insert, raise, set } from './byKey.ts';
@@ -24,6 +24,9 @@ export interface PermitGrant {
   documentJson: string | null;
   jobName: string;
   tenantName: string;
+  /** The tenant's. */
+  timezone: string;
+  agent: { name: string; labels: Labels };
   number: number;
 }
 
@@ -82,7 +85,7 @@ export function* acceptOffer(
     headBytes: 0,
     tailBytes: 0,
   });
-  return yield* readGrant(transaction, { ...run, attempt: number });
+  return yield* readGrant(transaction, { ...run, attempt: number }, agentId);
 }
 
 /** How long a run may be `starting` under a live session without a word of its start. */
@@ -120,24 +123,27 @@ export function* permitAgain(
   }
   const { bootId: permitBootId, permitUntilBootMs } = input;
   yield* set('attempts', keyOf(input), { permitBootId, permitUntilBootMs });
-  return yield* readGrant(transaction, run);
+  return yield* readGrant(transaction, run, input.agentId);
 }
 
-function* readGrant(transaction: Transaction, run: RunRow): Operation<PermitGrant> {
+function* readGrant(transaction: Transaction, run: RunRow, agentId: string): Operation<PermitGrant> {
   const { tenantId, jobId, revision } = run;
-  const [job, tenant, of] = yield* all(
+  const [job, tenant, of, agent] = yield* all(
     transaction,
     get(transaction, 'jobs', { tenantId, id: jobId }),
     get(transaction, 'tenants', { id: tenantId }),
     get(transaction, 'jobRevisions', { tenantId, jobId, revision }),
+    get(transaction, 'agents', { tenantId, id: agentId }),
   );
-  if (!job || !tenant) throw new Error(`run ${run.id} has no job`);
+  if (!job || !tenant || !agent) throw new Error(`run ${run.id} has no job or no agent`);
   return {
     run,
     number: run.attempt,
     documentJson: of?.documentJson ?? null,
     jobName: job.name,
     tenantName: tenant.name,
+    timezone: tenant.timezone,
+    agent: { name: agent.name, labels: JSON.parse(agent.labelsJson) as Labels },
   };
 }
 

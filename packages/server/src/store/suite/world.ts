@@ -29,6 +29,9 @@ export const SUCCESS: AttemptEnd = {
   outputBytes: 0,
   outputDroppedBytes: 0,
   http: null,
+  steps: [],
+  result: null,
+  summary: null,
 };
 
 const FACTS = {
