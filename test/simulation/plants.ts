@@ -167,7 +167,7 @@ export const PLANTS: Plant[] = [
         file: `${AGENT}/work.ts`,
         find: "    await commit({\n      type: 'started',",
         replace:
-          "    executor.send({ type: 'start', task: taskOf(permit, ports.agentName()) });\n    await commit({\n      type: 'started',",
+          "    executor.send({ type: 'start', task: taskOf(permit) });\n    await commit({\n      type: 'started',",
       },
     ],
     invariant: 'notStartedNeverStarts',

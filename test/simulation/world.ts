@@ -151,9 +151,11 @@ export interface WorldOptions {
   hours?: number;
   /** Faults that do not happen. */
   without?: Blow['kind'][];
-  maxReplicas?: number;
-  maxAgents?: number;
   minReplicas?: number;
+  maxReplicas?: number;
+  minAgents?: number;
+  maxAgents?: number;
+  maxJobs?: number;
   /** Only these kinds of faults, so many in an hour. */
   kinds?: readonly Blow['kind'][];
   faultsPerHour?: number;
@@ -165,6 +167,7 @@ export interface WorldOptions {
   fields?: Record<string, unknown>;
   behaviour?: Partial<Behaviour>;
   noticeLoss?: number;
+  standbyLagMs?: number;
   /** People settle what is unknown; they do not have it tried again. */
   noRetry?: boolean;
 }
@@ -178,7 +181,7 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
     Math.max(options.minReplicas ?? 1, random.pick([1, 1, 2, 3])),
   );
   const agents = Array.from(
-    { length: random.int(1, options.maxAgents ?? 5) },
+    { length: Math.max(options.minAgents ?? 1, random.int(1, options.maxAgents ?? 5)) },
     (): SimAgent => ({
       order: random.pick([100, 100, 50, 10, 200]),
       maxParallel: random.pick([1, 2, 4, 10, 10]),
@@ -186,7 +189,7 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
       startsAtMs: random.chance(0.8) ? random.int(0, 3_000) : random.int(0, 60_000),
     }),
   );
-  const jobs = Array.from({ length: random.int(1, 12) }, (_, index) =>
+  const jobs = Array.from({ length: random.int(1, options.maxJobs ?? 12) }, (_, index) =>
     makeJob(random, index, agents.length, options),
   );
   const pace = random.pick([1, 1, 1, 3]);
@@ -239,7 +242,9 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
     jobs,
     latency,
     noticeLoss: options.noticeLoss ?? random.pick([0, 0, 0.3, 1]),
-    standbyLagMs: kinds.includes('failOver') ? random.pick([0, 200, 3_000, 20_000]) : null,
+    standbyLagMs: kinds.includes('failOver')
+      ? (options.standbyLagMs ?? random.pick([0, 200, 3_000, 20_000]))
+      : null,
     faults,
     actions,
   };

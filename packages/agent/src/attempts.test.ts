@@ -237,7 +237,7 @@ test('a permit is read only when a trusted key signed it for this agent', () => 
     { ...good, signature: sign(null, Buffer.from(good.payload), privateKey).toString('base64url') },
     message('null'),
     message('{'),
-    message(JSON.stringify({ ...permit, step: undefined })),
+    message(JSON.stringify({ ...permit, steps: undefined })),
   ];
   for (const each of bad) assert.equal(readPermit(each, keyRing, 'me').permit, null);
   assert.equal(readPermit(good, keyRing, 'someone else').permit, null);

@@ -1,11 +1,4 @@
-import type {
-  AgentMessage,
-  AttemptEnd,
-  HistoryAttempt,
-  JournalledAttempt,
-  Permit,
-  ServerMessage,
-} from '@rota/contract';
+import type { AgentMessage, HistoryAttempt, JournalledAttempt, Permit, ServerMessage } from '@rota/contract';
 import {
   decideOffer,
   decidePermit,
@@ -19,17 +12,17 @@ import {
   type Situation,
 } from './attempts.ts';
 import type { Helper } from './helperClient.ts';
-import type { FromHelper } from './helperProtocol.ts';
 import type { Journal } from './journal.ts';
-import { type KeyRing, readPermit, taskOf } from './permit.ts';
+import { type KeyRing, readPermit } from './permit.ts';
 import type { Clock, Log, Timer } from './ports.ts';
 import { createReports } from './reports.ts';
 import type { Spool } from './spool.ts';
-import { unseenEnd } from './spoolFile.ts';
+import { createStartedAttempts } from './startedAttempts.ts';
+import { createTurns } from './turns.ts';
 
 /**
- * The attempts of this agent: what the server asks for goes to the journal, then to the helper, and what the helper
- * says comes back as reports. Messages of one attempt are settled one after the other.
+ * The attempts of this agent, as the server sees them: what it asks for goes to the journal, and what is permitted goes on
+ * to the started attempts. Messages of one attempt are settled one after the other.
  */
 export interface Work {
   /** Takes over what an earlier session left; call it once, before the first connection. */
@@ -74,51 +67,35 @@ export interface WorkPorts {
   changed(): void;
 }
 
-/** Between two tries to start a helper. */
-const HELPER_RETRY_MS = 1_000;
 /** How often what is settled and expired is forgotten. */
 const PRUNE_MS = 60_000;
 
 export function createWork(ports: WorkPorts): Work {
   const { journal, spool, clock, log, bootId } = ports;
   const reports = createReports({ spool, log, journalSeq: () => journal.seq });
-  const chains = new Map<string, Promise<void>>();
-  /** Ends of started attempts that are not done. */
-  const ends = new Map<string, AttemptEnd>();
-  /** Cancels of started attempts, for the helper that comes after one that died. */
-  const cancels = new Map<string, number>();
+  const turns = createTurns(log);
+  const { inTurn } = turns;
   const activeIds = new Set<string>();
-  /** Started attempts that the helper is known to have begun; of the others nobody can say yet whether they were. */
-  const begun = new Set<string>();
-  /** Who waits until there is news of an attempt. */
-  let waiting: (() => void)[] = [];
-  let helper: Helper | null = null;
   let send: ((message: AgentMessage) => void) | null = null;
   let keyRing: KeyRing | null = null;
   let isDraining = false;
-  let isClosed = false;
   let pruneTimer: Timer | null = null;
   /** When the server said last that it had committed something. */
   let heardBootMs: number | null = null;
   const now = () => ({ bootId, bootMs: clock.bootMs() });
-
-  /** Runs `step` once all earlier steps of the attempt are settled. */
-  function inTurn(attemptId: string, step: () => Promise<void>): void {
-    const chain = (chains.get(attemptId) ?? Promise.resolve()).then(step).catch((error) => {
-      log.error({ err: error, attemptId }, 'a message about the attempt could not be settled');
-    });
-    chains.set(attemptId, chain);
-    void chain.then(() => {
-      if (chains.get(attemptId) === chain) chains.delete(attemptId);
-      const told = waiting;
-      waiting = [];
-      for (const tell of told) tell();
-    });
-  }
-
-  function isInDoubt(entry: Entry): boolean {
-    return entry.state === 'started' && !entry.done && !begun.has(entry.attemptId);
-  }
+  const started = createStartedAttempts({
+    bootId,
+    journal,
+    spool,
+    clock,
+    log,
+    reports,
+    turns,
+    meetHelper: ports.meetHelper,
+    commit,
+    refuse,
+    freed: (attemptId) => setActive(attemptId, false),
+  });
 
   async function commit(record: JournalRecord): Promise<void> {
     await journal.append(record);
@@ -201,22 +178,9 @@ export function createWork(ports: WorkPorts): Work {
       else await refuse(attemptId, epoch, decision.refuse, permit.validUntilBootMs);
       return;
     }
-    const executor = helper;
     // Without a helper the permit runs out or a resume brings it up again.
-    if (!executor) return refuse(attemptId, epoch, 'notExecuted', permit.validUntilBootMs);
-    await commit({
-      type: 'started',
-      attemptId,
-      epoch,
-      bootId,
-      helperId: executor.id,
-      permitUntilBootMs: permit.validUntilBootMs,
-      key: permit.key,
-      bootMs: Math.floor(clock.bootMs()),
-    });
-    executor.send({ type: 'start', task: taskOf(permit) });
-    // It was lost in between, and with it the order: settle it like the others that it had.
-    if (executor !== helper) await settle(journal.entries.get(attemptId) as Entry);
+    if (!(await started.start(permit)))
+      await refuse(attemptId, epoch, 'notExecuted', permit.validUntilBootMs);
   }
 
   async function onWithdraw(attemptId: string, epoch: number, reason: RefusalReason): Promise<void> {
@@ -230,9 +194,7 @@ export function createWork(ports: WorkPorts): Work {
     const { attemptId, epoch, graceMs } = message;
     const entry = journal.entries.get(attemptId);
     if (entry?.state !== 'started') return onWithdraw(attemptId, epoch, 'cancelled');
-    if (epoch < entry.epoch || ends.has(attemptId)) return;
-    cancels.set(attemptId, graceMs);
-    helper?.send({ type: 'end', attemptId, graceMs });
+    if (epoch >= entry.epoch) started.cancel(attemptId, graceMs);
   }
 
   async function onAck(message: Extract<WorkMessage, { type: 'ack' }>): Promise<void> {
@@ -242,9 +204,9 @@ export function createWork(ports: WorkPorts): Work {
     // An answer to an earlier epoch says nothing about this one.
     if (!entry || entry.done || entry.epoch !== epoch) return;
     reports.ack(attemptId, seq);
-    const isSettled = entry.state === 'refused' || (entry.state === 'started' && ends.has(attemptId));
+    const end = started.endOf(attemptId);
+    const isSettled = entry.state === 'refused' || (entry.state === 'started' && end !== null);
     if (!done || !isSettled) return;
-    const end = ends.get(attemptId);
     await commit({
       type: 'done',
       attemptId,
@@ -252,10 +214,7 @@ export function createWork(ports: WorkPorts): Work {
       bootId,
       bootMs: Math.floor(clock.bootMs()),
     });
-    reports.remove(attemptId);
-    ends.delete(attemptId);
-    begun.delete(attemptId);
-    helper?.send({ type: 'forget', attemptId });
+    started.done(attemptId);
     await spool.remove(attemptId);
   }
 
@@ -266,8 +225,7 @@ export function createWork(ports: WorkPorts): Work {
     permitUntilBootMs: number | null,
   ): Promise<void> {
     await commit({ type: 'refused', attemptId, epoch, bootId, reason, permitUntilBootMs });
-    reports.remove(attemptId);
-    cancels.delete(attemptId);
+    started.refused(attemptId);
     log.info({ attemptId, reason }, 'refused an attempt');
     sendRefused(journal.entries.get(attemptId) as Entry);
   }
@@ -276,48 +234,10 @@ export function createWork(ports: WorkPorts): Work {
     if (reason !== null) send?.({ type: 'refused', attemptId, epoch, reason, journalSeq: journal.seq });
   }
 
-  // What the helper says.
-
-  function onHelperMessage(message: FromHelper): void {
-    if (message.type === 'hello') return;
-    const { attemptId } = message;
-    if (message.type === 'output') {
-      reports.grown(attemptId);
-      return;
-    }
-    inTurn(attemptId, async () => {
-      const entry = journal.entries.get(attemptId);
-      if (entry?.state !== 'started' || entry.done) return;
-      if (message.type === 'running') {
-        begun.add(attemptId);
-        reports.add({ attemptId, epoch: entry.epoch, pid: message.pid });
-      } else if (message.type === 'ended') await onEnded(entry);
-      else await refuse(attemptId, entry.epoch, message.reason, entry.permitUntilBootMs);
-    });
-  }
-
-  async function onEnded(entry: Entry): Promise<void> {
-    const end = await spool.readEnd(entry.attemptId);
-    if (!end) throw new Error('its end record is not in the spool');
-    report(entry, end);
-  }
-
-  function report(entry: Entry, end: AttemptEnd): void {
-    const { attemptId, epoch } = entry;
-    ends.set(attemptId, end);
-    begun.add(attemptId);
-    cancels.delete(attemptId);
-    setActive(attemptId, false);
-    reports.add({ attemptId, epoch, pid: null });
-    reports.ended(attemptId, end);
-    log.info({ attemptId, outcome: end.outcome, reason: end.reason }, 'an attempt has ended');
-  }
-
   // What an earlier session, helper or boot left.
 
   async function recover(): Promise<void> {
-    helper = await ports.meetHelper();
-    helper.listen({ message: onHelperMessage, lost: () => void onHelperLost() });
+    await started.meet();
     for (const entry of [...journal.entries.values()]) {
       if (entry.done) continue;
       if (entry.state === 'accepted') {
@@ -325,7 +245,7 @@ export function createWork(ports: WorkPorts): Work {
         else await refuse(entry.attemptId, entry.epoch, 'hostRestarted', null);
       } else if (entry.state === 'started') {
         activeIds.add(entry.attemptId);
-        await settle(entry);
+        await started.settle(entry);
       }
     }
     for (const attemptId of await spool.list()) {
@@ -333,50 +253,6 @@ export function createWork(ports: WorkPorts): Work {
       if (entry?.done || (entry && entry.state !== 'started')) await spool.remove(attemptId);
     }
     schedulePrune();
-  }
-
-  /** Finds out what became of a started attempt, as far as anyone can know. */
-  async function settle(entry: Entry): Promise<void> {
-    const { attemptId, epoch } = entry;
-    const end = await spool.readEnd(attemptId);
-    if (end) return report(entry, end);
-    if (entry.bootId !== bootId) {
-      await spool.writeEnd(attemptId, unseenEnd('hostRestarted', await spool.outputBytes(attemptId)));
-      return onEnded(entry);
-    }
-    const held = helper?.attempts.find((attempt) => attempt.attemptId === attemptId);
-    if (held?.state === 'running') {
-      begun.add(attemptId);
-      return reports.add({ attemptId, epoch, pid: held.pid });
-    }
-    if (held) return;
-    // This helper read all that the session before had sent, and does not know it.
-    if (entry.helperId === helper?.id)
-      return refuse(attemptId, epoch, 'notExecuted', entry.permitUntilBootMs);
-    helper?.send({ type: 'adopt', attemptId });
-    const graceMs = cancels.get(attemptId);
-    if (graceMs !== undefined) helper?.send({ type: 'end', attemptId, graceMs });
-  }
-
-  async function onHelperLost(): Promise<void> {
-    helper = null;
-    if (isClosed) return;
-    log.error({}, 'the helper process is gone; starting another');
-    let found: Helper;
-    try {
-      found = await ports.meetHelper();
-    } catch (error) {
-      log.error({ err: error }, 'no helper process');
-      clock.after(HELPER_RETRY_MS, () => void onHelperLost());
-      return;
-    }
-    if (isClosed) return found.leave();
-    helper = found;
-    helper.listen({ message: onHelperMessage, lost: () => void onHelperLost() });
-    for (const entry of journal.entries.values()) {
-      if (entry.state === 'started' && !entry.done && !ends.has(entry.attemptId))
-        inTurn(entry.attemptId, () => settle(entry));
-    }
   }
 
   function schedulePrune(): void {
@@ -405,16 +281,15 @@ export function createWork(ports: WorkPorts): Work {
       }
     },
     async idle() {
-      await Promise.all(chains.values());
-      while ([...journal.entries.values()].some(isInDoubt))
-        await new Promise<void>((resolve) => waiting.push(resolve));
+      await turns.settled();
+      while ([...journal.entries.values()].some(started.isInDoubt)) await turns.news();
     },
     attempts() {
       const found: JournalledAttempt[] = [];
       for (const entry of journal.entries.values()) {
         if (entry.done) continue;
         const { attemptId, epoch } = entry;
-        found.push({ attemptId, epoch, state: journalledState(entry, ends.has(attemptId)) });
+        found.push({ attemptId, epoch, state: journalledState(entry, started.endOf(attemptId) !== null) });
       }
       return found;
     },
@@ -448,10 +323,8 @@ export function createWork(ports: WorkPorts): Work {
       return activeIds.size;
     },
     async close() {
-      isClosed = true;
       pruneTimer?.cancel();
-      await Promise.all(chains.values());
-      helper?.leave();
+      await started.close();
     },
   };
 }

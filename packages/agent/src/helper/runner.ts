@@ -1,13 +1,11 @@
-import { lookup } from 'node:dns';
 import { fdatasync } from 'node:fs';
 import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
-import { type Ending, type Execution, NO_ENDING, type Prepared } from '../executors/execution.ts';
-import { createCookies } from '../executors/httpCookies.ts';
-import { prepareAction } from '../executors/index.ts';
+import type { Ending, Execution, Prepared } from '../executors/execution.ts';
 import type { FromHelper, HeldAttempt, HttpSettings, Task } from '../helperProtocol.ts';
 import type { Clock, Timer } from '../ports.ts';
 import { OutputWriter } from './outputWriter.ts';
 import type { Pipes } from './pipes.ts';
+import { prepareSteps } from './steps.ts';
 import type { UsageMeter } from './usage.ts';
 
 /** One attempt in the helper: from the order to start it to its durable end record. */
@@ -47,21 +45,15 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
   }
 
   async function run(): Promise<void> {
-    const { action } = task.steps[0] as Task['steps'][number];
     let writer: OutputWriter | null = null;
-    let prepared: Prepared;
-    try {
-      prepared = await prepareAction(task, action, {
-        clock: ports.clock,
-        usage: ports.usage,
-        pipes: ports.pipes,
-        folder: ports.folder,
-        http: { settings: ports.http, lookup, cookies: createCookies() },
-        output: (stream, data) => writer?.write(stream, data),
-      });
-    } catch (error) {
-      prepared = neverBegun(messageOf(error));
-    }
+    const prepared = await prepareSteps(task, {
+      clock: ports.clock,
+      usage: ports.usage,
+      pipes: ports.pipes,
+      folder: ports.folder,
+      http: ports.http,
+      output: (stream, data) => writer?.write(stream, data),
+    });
     if (early !== null) return refuse(prepared, 'notExecuted', 'it was cancelled before it began');
     if (ports.clock.bootMs() > task.validUntilBootMs)
       return refuse(prepared, 'permitExpired', 'its permit expired before it began');
@@ -71,7 +63,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
         `${ports.folder}/${attemptId}`,
         {
           attemptId,
-          kind: action.kind,
+          kind: task.steps[0]?.action.kind ?? '',
           startedBootMs,
           timeoutMs: task.timeoutMs,
           killGraceMs: task.killGraceMs,
@@ -83,11 +75,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
     } catch (error) {
       return refuse(prepared, 'notExecuted', `its spool file could not be written: ${messageOf(error)}`);
     }
-    try {
-      execution = prepared.begin();
-    } catch (error) {
-      execution = neverBegun(messageOf(error)).begin();
-    }
+    execution = prepared.begin();
     if (execution.root) writer.writeProcess(execution.root);
     held.state = 'running';
     held.pid = execution.root?.pid ?? null;
@@ -113,12 +101,6 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
 
   void run();
   return { held, end: (graceMs) => endEarly('cancelled', 'cancelledByUser', graceMs) };
-}
-
-/** An execution that has failed before it began. */
-function neverBegun(error: string): Prepared {
-  const ending: Ending = { ...NO_ENDING, outcome: 'failed', reason: 'spawnFailed', error };
-  return { begin: () => ({ root: null, ended: Promise.resolve(ending), end() {} }), discard() {} };
 }
 
 /** What is reported: that it was ended early counts for more than how it went down. */

@@ -201,7 +201,7 @@ describe('a session', () => {
     agent.bootMs = 7_000;
     const id = await server.trigger('a');
     const offer = await agent.next('offer');
-    assert.deepEqual(offer, { type: 'offer', attemptId: `${id}-1`, epoch: 1, kind: 'command' });
+    assert.deepEqual(offer, { type: 'offer', attemptId: `${id}-1`, epoch: 1, kinds: ['command'] });
     assert.equal((await server.run(id)).state, 'offered');
 
     agent.accept(offer);
