@@ -21,5 +21,7 @@ export * from './routes/runs.ts';
 export * from './routes/tokens.ts';
 export * from './routes.ts';
 export * from './run.ts';
+export * from './scope.ts';
 export * from './step.ts';
+export * from './template.ts';
 export * from './when.ts';

@@ -154,6 +154,14 @@ export const REASONS = {
     remedy: 'Check the address, or raise `redirects`.',
   },
   httpFailed: { sentence: 'The request failed.', remedy: 'See the error beside it.' },
+  templateFailed: {
+    sentence: 'A template names something that is not there, or its value does not fit its place.',
+    remedy: 'See the error beside it; `| default: "…"` gives a value for what may be missing.',
+  },
+  conditionFailed: {
+    sentence: 'The condition of a step could not be evaluated.',
+    remedy: 'See the error beside it; `has(…)` asks whether something is there.',
+  },
   exitStatusLost: {
     sentence: 'The process ended while nothing watched it; its exit status is lost.',
     remedy: 'Read its output and look on the machine.',

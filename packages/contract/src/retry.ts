@@ -1,4 +1,7 @@
+import { parseDuration } from '@rota/schedule';
 import { type Static, Type } from 'typebox';
+import type { ReasonCode } from './reasons.ts';
+import type { AttemptOutcome } from './run.ts';
 
 /** Trying again: of a step within its attempt (tries), and of a run (attempts). */
 
@@ -44,3 +47,57 @@ export const RETRY_DEFAULTS = {
   maxDelayMs: 600_000,
   outcomes: ['failed', 'timedOut'],
 } as const;
+
+/** How a try or an attempt ended, as far as trying again depends on it. */
+export interface RetriedEnd {
+  outcome: AttemptOutcome;
+  reason: ReasonCode | null;
+  exitCode: number | null;
+  http: { status: number | null } | null;
+}
+
+/** The policy with its defaults settled. The field must have been read before. */
+export function defineRetry(field: RetryField): Retry {
+  return {
+    times: field.times,
+    delayMs: field.delay === undefined ? RETRY_DEFAULTS.delayMs : parseDuration(field.delay),
+    backoff: field.backoff ?? RETRY_DEFAULTS.backoff,
+    maxDelayMs: field.maxDelay === undefined ? RETRY_DEFAULTS.maxDelayMs : parseDuration(field.maxDelay),
+    jitterMs: field.jitter === undefined ? 0 : parseDuration(field.jitter),
+    outcomes: field.outcomes ?? [...RETRY_DEFAULTS.outcomes],
+  };
+}
+
+/** Reasons of requests that got no answer through: what `network` means. */
+const NETWORK_REASONS: readonly ReasonCode[] = [
+  'httpDns',
+  'httpRefused',
+  'httpReset',
+  'httpConnectTimeout',
+  'httpFirstByteTimeout',
+  'httpTimeout',
+];
+/** Ends of which nobody knows what happened before them: never tried again by themselves. */
+const FATE_LOST: readonly ReasonCode[] = ['exitStatusLost', 'interrupted'];
+
+/** Whether the policy wants another try after this end; how many there were is the caller's to count. */
+export function isRetried(retry: Retry, { outcome, reason, exitCode, http }: RetriedEnd): boolean {
+  if (outcome === 'succeeded' || outcome === 'cancelled') return false;
+  if (reason !== null && FATE_LOST.includes(reason)) return false;
+  return retry.outcomes.some((listed) => {
+    if (listed === 'failed' || listed === 'timedOut') return outcome === listed;
+    if (listed === 'network') return reason !== null && NETWORK_REASONS.includes(reason);
+    const [kind, code = ''] = listed.split(':');
+    if (kind === 'exit') return exitCode === Number(code);
+    const status = String(http?.status ?? '');
+    return code.endsWith('xx') ? status.startsWith(code.slice(0, 1)) : status === code;
+  });
+}
+
+/**
+ * How long to wait after try `number` (from 1) has failed. `random` gives numbers from 0 up to, but without, 1.
+ */
+export function retryDelayMs(retry: Retry, number: number, random: () => number): number {
+  const delay = Math.min(retry.delayMs * retry.backoff ** (number - 1), retry.maxDelayMs);
+  return Math.round(delay + random() * retry.jitterMs);
+}

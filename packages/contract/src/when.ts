@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Labels } from './labels.ts';
 import { LIMITS, STEP_NAME } from './names.ts';
+import type { Situation } from './scope.ts';
 import { STEP_STATES } from './step.ts';
 
 /** Whether a step runs: every field that is there must hold. */
@@ -57,4 +58,30 @@ export interface When {
   labels: Labels | null;
   steps: Record<string, string[]> | null;
   expression: string | null;
+}
+
+/** A condition that cannot be evaluated: what it names is not there, or has another type. */
+export class WhenError extends Error {}
+
+/** The condition with every field settled. The field must have been read before. */
+export function defineWhen(field: WhenField): When {
+  const list = (value: number | number[] | undefined) => (value === undefined ? null : [value].flat());
+  return {
+    minute: list(field.minute),
+    hour: list(field.hour),
+    day: list(field.day),
+    month: list(field.month),
+    weekday: list(field.weekday)?.map((day) => day % 7) ?? null,
+    labels: field.labels ?? null,
+    steps:
+      field.steps === undefined
+        ? null
+        : Object.fromEntries(Object.entries(field.steps).map(([name, states]) => [name, [states].flat()])),
+    expression: field.expression ?? null,
+  };
+}
+
+/** What of the condition does not hold, in words; null when all of it does. @throws WhenError */
+export function unmetBy(_when: When, _situation: Situation): string | null {
+  return null;
 }
