@@ -162,6 +162,18 @@ export const REASONS = {
     sentence: 'The condition of a step could not be evaluated.',
     remedy: 'See the error beside it; `has(…)` asks whether something is there.',
   },
+  secretMissing: {
+    sentence: 'A secret that it names could not be given to it; nothing was started.',
+    remedy: '`rota secret set NAME` sets it; `rota secret list` shows those that there are.',
+  },
+  stepNotWritten: {
+    sentence: "The agent's disk did not take the note that the step begins, so the step was not begun.",
+    remedy: "Make room on the disk of the agent's state folder, then run the job again.",
+  },
+  chainInterrupted: {
+    sentence: 'The helper process of the agent ended between two steps, and the rest could not go on.',
+    remedy: 'See which steps ran (`rota run show {run}`), then run the job again when that is safe.',
+  },
   exitStatusLost: {
     sentence: 'The process ended while nothing watched it; its exit status is lost.',
     remedy: 'Read its output and look on the machine.',
