@@ -75,4 +75,10 @@ export const LIMITS = {
   /** Attempts that an agent may run at one time. */
   agentParallelMax: 10_000,
   idempotencyKeyLength: 200,
+  /** Characters that a secret's value has at least: a shorter one would be masked wherever it happens to stand. */
+  secretMinLength: 6,
+  /** Bytes of a secret's value, of all in one permit, and secrets of a tenant. */
+  secretBytes: 64 * 1024,
+  secretBytesOfPermit: 256 * 1024,
+  secrets: 2_000,
 } as const;

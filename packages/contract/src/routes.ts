@@ -1,9 +1,11 @@
 import type { Static, TSchema } from 'typebox';
 import { agentRoutes } from './routes/agents.ts';
+import { auditRoutes } from './routes/audit.ts';
 import { documentRoutes } from './routes/documents.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { joinTokenRoutes } from './routes/joinTokens.ts';
 import { runRoutes } from './routes/runs.ts';
+import { secretRoutes } from './routes/secrets.ts';
 import { serverRoutes } from './routes/server.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 
@@ -19,6 +21,8 @@ export const ROUTES = {
   ...agentRoutes,
   ...joinTokenRoutes,
   ...tokenRoutes,
+  ...secretRoutes,
+  ...auditRoutes,
 };
 
 export type RouteName = keyof typeof ROUTES;
@@ -39,5 +43,5 @@ export type RouteResponse<N extends RouteName> = (typeof ROUTES)[N] extends {
   : undefined;
 
 /** Kinds of event on `/api/v1/events`. */
-export const EVENT_TYPES = ['run', 'job', 'agent', 'server'] as const;
+export const EVENT_TYPES = ['run', 'job', 'agent', 'server', 'secret'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];

@@ -1,4 +1,6 @@
 import { type Static, Type } from 'typebox';
+import { ExpressionError, evaluateExpression, expressionFault, type Names } from './expression.ts';
+import { type Fault, nearest, shown } from './faults.ts';
 import { Labels } from './labels.ts';
 import { LIMITS, STEP_NAME } from './names.ts';
 import type { Situation } from './scope.ts';
@@ -81,7 +83,57 @@ export function defineWhen(field: WhenField): When {
   };
 }
 
-/** What of the condition does not hold, in words; null when all of it does. @throws WhenError */
-export function unmetBy(_when: When, _situation: Situation): string | null {
-  return null;
+/** Faults that the schema cannot say. `sound` says whether what stands at a path has the shape of the schema. */
+export function whenFaults(
+  when: Record<string, unknown>,
+  names: Names,
+  sound: (path: string) => boolean,
+  add: (path: string, code: Fault['code'], message: string) => void,
+): void {
+  const { steps, expression } = when;
+  if (steps !== null && typeof steps === 'object' && !Array.isArray(steps)) {
+    for (const name of Object.keys(steps)) {
+      if (names.steps.includes(name) || !sound(`steps.${name}`)) continue;
+      add(`steps.${name}`, 'value', `no earlier step has this name${nearest(name, names.steps)}`);
+    }
+  }
+  if (typeof expression === 'string' && sound('expression')) {
+    const fault = expressionFault(expression, names);
+    if (fault !== null) add('expression', 'value', `${shown(expression)}: ${fault}`);
+  }
+}
+
+const WEEKDAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
+const TIMES = ['minute', 'hour', 'day', 'month', 'weekday'] as const;
+
+/** What of the condition does not hold, in at most 500 characters; null when all of it does. @throws WhenError */
+export function unmetBy(when: When, situation: Situation): string | null {
+  return firstUnmet(when, situation)?.slice(0, 500) ?? null;
+}
+
+function firstUnmet(when: When, situation: Situation): string | null {
+  const { local, agent, steps } = situation;
+  for (const field of TIMES) {
+    const allowed = when[field];
+    if (allowed === null || allowed.includes(local[field])) continue;
+    const text = (value: number) => (field === 'weekday' ? (WEEKDAYS[value] ?? value) : value);
+    return `${field} is ${text(local[field])} (${local.timezone}), not ${allowed.map(text).join(' or ')}`;
+  }
+  for (const [key, value] of Object.entries(when.labels ?? {})) {
+    const own = Object.hasOwn(agent.labels, key) ? agent.labels[key] : undefined;
+    if (own === undefined) return `agent ${agent.name} has no label ${key}`;
+    if (own !== value) return `label ${key} of agent ${agent.name} is ${shown(own)}, not ${shown(value)}`;
+  }
+  for (const [name, states] of Object.entries(when.steps ?? {})) {
+    const step = Object.hasOwn(steps, name) ? steps[name] : undefined;
+    if (step === undefined) throw new WhenError(`there is no earlier step ${name}`);
+    if (!states.includes(step.state)) return `step ${name} is ${step.state}, not ${states.join(' or ')}`;
+  }
+  if (when.expression === null) return null;
+  try {
+    return evaluateExpression(when.expression, situation) ? null : `not true: ${when.expression}`;
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    throw new WhenError(`${shown(when.expression)}: ${error.message}`);
+  }
 }

@@ -125,7 +125,7 @@ export const serverRoutes = {
       {
         after: Type.Optional(Type.Integer({ minimum: 0 })),
         types: Type.Optional(
-          Type.String({ maxLength: 200, description: 'Comma-separated: run, job, agent, server.' }),
+          Type.String({ maxLength: 200, description: 'Comma-separated: run, job, agent, server, secret.' }),
         ),
         job: Type.Optional(JobName),
       },
