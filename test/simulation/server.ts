@@ -173,6 +173,7 @@ export class SimServer {
       sessions,
       dispatcher,
       keys: this.#keys,
+      vault: { sourcesOf: () => ({}) },
       replica,
     });
     const scheduler = createScheduler({ store, clock, random, hints, definitions, log });

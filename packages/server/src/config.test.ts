@@ -44,7 +44,8 @@ test('Nothing needs to be configured', () => {
     logLevel: 'info',
     logTo: 'stdout',
     database: null,
-    retention: { runsMs: 90 * 86_400_000, outputMs: 30 * 86_400_000 },
+    masterKeyFile: '/h/master-key',
+    retention: { runsMs: 90 * 86_400_000, outputMs: 30 * 86_400_000, auditMs: 365 * 86_400_000 },
   });
   assert.ok(Object.isFrozen(config) && Object.isFrozen(config.listen));
 });

@@ -15,6 +15,8 @@ export interface ServerOptions {
   database?: string;
   tlsCert?: string;
   tlsKey?: string;
+  /** The keys that secrets are encrypted under; without it, a file in `home`. */
+  masterKeyFile?: string;
   insecure?: boolean;
   timezone?: string;
   logLevel?: string;
@@ -36,7 +38,9 @@ export interface Config {
   readonly logTo: 'stdout' | 'file';
   /** Null: a file in `home`. */
   readonly database: PostgresAddress | null;
-  readonly retention: { readonly runsMs: number; readonly outputMs: number };
+  /** Where the keys are that secrets are encrypted under. */
+  readonly masterKeyFile: string;
+  readonly retention: { readonly runsMs: number; readonly outputMs: number; readonly auditMs: number };
 }
 
 /** The configuration has faults; all of them are told. */
@@ -66,6 +70,8 @@ export const OPTIONS = {
   databasePooler: { fallback: 'false' },
   runRetention: { fallback: '90d' },
   outputRetention: { fallback: '30d' },
+  auditRetention: { fallback: '365d' },
+  masterKeyFile: { fallback: '' },
 } as const satisfies Record<string, { fallback: string }>;
 export type OptionName = keyof typeof OPTIONS;
 const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
@@ -76,6 +82,9 @@ export function variableOf(name: OptionName): string {
 }
 
 const DAY_MS = 86_400_000;
+
+/** The file of the master keys in the data folder. */
+export const MASTER_KEY_FILE = 'master-key';
 
 /**
  * Settles the configuration. `readFile` reads a text file.
@@ -139,7 +148,12 @@ export function readConfig(options: ServerOptions, readFile: (path: string) => s
     logLevel: oneOf('logLevel', LOG_LEVELS),
     logTo: oneOf('logTo', ['stdout', 'file']),
     database,
-    retention: Object.freeze({ runsMs: duration('runRetention'), outputMs: duration('outputRetention') }),
+    masterKeyFile: resolve(options.home, from('masterKeyFile').text || MASTER_KEY_FILE),
+    retention: Object.freeze({
+      runsMs: duration('runRetention'),
+      outputMs: duration('outputRetention'),
+      auditMs: duration('auditRetention'),
+    }),
   };
   if (faults.length > 0) throw new ConfigError(faults);
   return Object.freeze(config);
@@ -229,7 +243,7 @@ function fromEnvironment(
   const variables = OPTION_NAMES.map(variableOf);
   for (const [variable, text] of Object.entries(env)) {
     if (text === undefined || !variable.startsWith('ROTA_')) continue;
-    const bare = variable.replace(/_FILE$/, '');
+    const bare = variables.includes(variable) ? variable : variable.replace(/_FILE$/, '');
     const name = OPTION_NAMES[variables.indexOf(bare)];
     if (name === undefined) {
       // Other programs of Rota have variables of their own; only a near miss of ours is a fault.

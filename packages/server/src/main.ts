@@ -13,6 +13,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { newCredential } from './auth/credential.ts';
+import { openKeyring } from './auth/masterKey.ts';
 import { newServerKey } from './auth/serverKey.ts';
 import { backupDatabase, DATABASE, restoreDatabase } from './backup.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -28,6 +29,7 @@ import { openPostgres } from './store/postgres.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { createStore, type Store } from './store/store.ts';
 
+export { MasterKeyError } from './auth/masterKey.ts';
 export { ConfigError, type ServerOptions } from './config.ts';
 export { AlreadyRunningError } from './lock.ts';
 export { type CopiedTable, NotEmptyError } from './store/copy.ts';
@@ -78,9 +80,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const clock: Clock = { now: () => driver.now(), after: systemClock.after };
     const tokenFile = join(home, TOKEN_FILE);
     const { tenantId, firstStart } = await setUp(store, systemRandom, config, tokenFile);
+    const keyring = await openKeyring({
+      file: config.masterKeyFile,
+      store,
+      random: systemRandom,
+      now: systemClock.now,
+    });
     const version = versionOf();
     const name = `${hostname()}:${process.pid}`;
-    composed = await composeServer({ config, store, clock, random: systemRandom, log, version, name });
+    const random = systemRandom;
+    composed = await composeServer({ config, store, keyring, clock, random, log, version, name });
     await composed.start();
     await composed.app.listen({ ...config.listen });
     const url = urlOf(config, composed.app.server.address() as AddressInfo);

@@ -13,6 +13,9 @@ import { createRoster } from './agents/roster.ts';
 import { Sessions } from './agents/sessions.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
 import { createFailures } from './auth/failures.ts';
+import type { Keyring } from './auth/masterKey.ts';
+import { createPace } from './auth/pace.ts';
+import { createVault } from './auth/secrets.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import { createHints, type Hints } from './hints.ts';
@@ -29,6 +32,9 @@ import { createScheduler } from './scheduler/scheduler.ts';
 import { type Notices, openNotices } from './store/notices.ts';
 import type { Store } from './store/store.ts';
 
+/** Changes of secrets that one token may make in a minute. */
+const SECRET_CHANGES_PER_MINUTE = 300;
+
 /** All parts of a server, composed and not yet listening. */
 export interface Composed {
   app: FastifyInstance;
@@ -43,6 +49,7 @@ export interface Composed {
 export async function composeServer(ports: {
   config: Config;
   store: Store;
+  keyring: Keyring;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -50,7 +57,7 @@ export async function composeServer(ports: {
   /** host:pid, for people who look at all servers. */
   name: string;
 }): Promise<Composed> {
-  const { config, store, clock, random, log, version, name } = ports;
+  const { config, store, keyring, clock, random, log, version, name } = ports;
   let notices: Notices | null = null;
   const hints = createHints((topic) => {
     // Whoever has heard that there is work does it; others need not look for it, too.
@@ -64,6 +71,7 @@ export async function composeServer(ports: {
   const presences = createPresences({ store, clock, sessions, roster, replica });
   const delivery = createDelivery({ store, clock, hints, log, definitions, sessions, replica });
   const keys = await loadKeys(store);
+  const vault = createVault({ keyring, store, random });
   const dispatcher = createDispatcher({
     store,
     clock,
@@ -85,6 +93,7 @@ export async function composeServer(ports: {
     sessions,
     dispatcher,
     keys,
+    vault,
     replica,
   });
   const scheduler = createScheduler({ store, clock, random, hints, definitions, log });
@@ -132,6 +141,8 @@ export async function composeServer(ports: {
     runs,
     authenticator,
     failures,
+    vault,
+    pace: createPace(clock, SECRET_CHANGES_PER_MINUTE),
     streams,
     disconnectAgent: gateway.disconnect,
     replica,

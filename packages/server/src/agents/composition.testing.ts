@@ -139,6 +139,7 @@ export class Composition {
       sessions,
       dispatcher,
       keys,
+      vault: { sourcesOf: () => ({}) },
       definitions,
       metrics,
       replica,

@@ -4,6 +4,7 @@ import {
   LIMITS,
   type Permit,
   permitProof,
+  type SecretSource,
   type ServerKey,
   type ServerMessage,
 } from '@rota/contract';
@@ -27,6 +28,7 @@ export function signPermit(
   grant: PermitGrant,
   definition: JobDefinition,
   agent: { agentId: string; bootId: string; permitUntilBootMs: number },
+  secrets: Record<string, SecretSource>,
 ): Extract<ServerMessage, { type: 'permit' }> {
   const { run, number } = grant;
   const permit: Permit = {
@@ -57,7 +59,7 @@ export function signPermit(
       timeoutMs: run.timeoutMs,
     },
     steps: definition.steps,
-    secrets: {},
+    secrets,
     timeoutMs: definition.timeoutMs,
     killGraceMs: KILL_GRACE_MS,
     output: { headBytes: LIMITS.outputHeadBytes, tailBytes: LIMITS.outputTailBytes },

@@ -1,9 +1,10 @@
 import { type AgentMessage, type HistoryAttempt, type JournalledAttempt, LIMITS } from '@rota/contract';
 import type { Logger } from 'pino';
+import { SecretUnreadableError, type Vault } from '../auth/secrets.ts';
 import type { Hints } from '../hints.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Definitions } from '../runs/definitions.ts';
-import { parseAttemptId } from '../runs/ids.ts';
+import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
 import type { PermitGrant } from '../store/attempts.ts';
 import { KILL_GRACE_MS, PERMIT_MS } from '../store/dispatch.ts';
 import type { ResumeStep } from '../store/sessions.ts';
@@ -26,6 +27,7 @@ export interface ReportPorts {
   definitions: Definitions;
   dispatcher: Dispatcher;
   keys: ServerKeys;
+  vault: Pick<Vault, 'sourcesOf'>;
   sessions: Sessions;
 }
 
@@ -34,7 +36,7 @@ export interface ReportPorts {
  * awaited, so that messages of one agent take effect in the order in which they came.
  */
 export function createReports(ports: ReportPorts) {
-  const { store, hints, log, metrics, definitions, dispatcher, keys, sessions } = ports;
+  const { store, hints, log, metrics, definitions, dispatcher, keys, vault, sessions } = ports;
 
   function told(attemptId: string): void {
     const runId = parseAttemptId(attemptId)?.runId;
@@ -53,7 +55,19 @@ export function createReports(ports: ReportPorts) {
     reading: { bootId: string; permitUntilBootMs: number },
   ): void {
     const definition = definitions.ofRun({ ...grant.run, documentJson: grant.documentJson });
-    session.send(signPermit(keys, grant, definition, { agentId: session.agentId, ...reading }));
+    const agent = { agentId: session.agentId, ...reading };
+    try {
+      session.send(signPermit(keys, grant, definition, agent, vault.sourcesOf(grant.secrets)));
+    } catch (error) {
+      if (!(error instanceof SecretUnreadableError)) throw error;
+      log.error({ run: grant.run.id, why: error.message }, 'a permit could not be given; its run goes back');
+      // The agent's refusal proves that nothing was started: the run goes to another agent, perhaps of another server.
+      session.send({
+        type: 'withdraw',
+        attemptId: attemptIdOf(grant.run.id, grant.number),
+        epoch: grant.run.epoch,
+      });
+    }
   }
 
   async function accept(

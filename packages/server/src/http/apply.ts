@@ -4,6 +4,7 @@ import type { Handlers } from './call.ts';
 import { changeView } from './changes.ts';
 import { faulty, Refusal } from './errors.ts';
 import { jobInput, revisionConflict } from './jobs.ts';
+import { checkSecrets } from './namedSecrets.ts';
 import { planOverdue } from './overdue.ts';
 import { labelOf } from './pages.ts';
 import type { Services } from './services.ts';
@@ -19,6 +20,14 @@ export function applyHandlers(services: Services): Pick<Handlers, 'apply' | 'exp
       if ('faults' in read) throw faulty('document.invalid', read.faults);
       const { owner, jobs } = read.document;
       if (prune && (owner === null || owner === '')) throw faulty('document.invalid', [PRUNE_NEEDS_OWNER]);
+      await checkSecrets(
+        services,
+        tenantId,
+        jobs.map(({ document, definition }, index) => {
+          const path = `jobs[${index}].`;
+          return { job: document.name, definition, chained: 'steps' in document, path };
+        }),
+      );
       const save = {
         tenantId,
         by: principal.name,

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { agentHandlers } from './agents.ts';
 import { applyHandlers } from './apply.ts';
+import { auditHandlers } from './audit.ts';
 import type { Handlers } from './call.ts';
 import { eventHandlers } from './events.ts';
 import { homeHandlers } from './home.ts';
@@ -10,6 +11,7 @@ import { liveHandlers } from './live.ts';
 import { metricsHandlers } from './metrics.ts';
 import { openapiHandlers } from './openapi.ts';
 import { runHandlers } from './runs.ts';
+import { secretHandlers } from './secrets.ts';
 import type { Services } from './services.ts';
 import { statusHandlers } from './status.ts';
 import { tokenHandlers } from './tokens.ts';
@@ -29,5 +31,7 @@ export function createHandlers(services: Services, app: () => FastifyInstance): 
     ...agentHandlers(services),
     ...joinTokenHandlers(services),
     ...tokenHandlers(services),
+    ...secretHandlers(services),
+    ...auditHandlers(services),
   };
 }

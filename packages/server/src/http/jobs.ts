@@ -6,6 +6,7 @@ import type { JobRow } from '../store/tables.ts';
 import type { Handlers } from './call.ts';
 import { changeView } from './changes.ts';
 import { faulty, Refusal } from './errors.ts';
+import { checkSecrets } from './namedSecrets.ts';
 import { planOverdue } from './overdue.ts';
 import { cursorOf, keyOf, labelOf, limitOf, pageOf } from './pages.ts';
 import { gapView, instant, jobView, runView } from './presenters.ts';
@@ -83,6 +84,10 @@ export function jobHandlers(services: Services): Pick<Handlers, JobRoutes> {
         const message = `"${name}" differs from the name in the path, "${params.name}"; a job cannot be renamed`;
         throw faulty('document.invalid', [{ path: 'name', code: 'value', message }]);
       }
+      const chained = 'steps' in read.job.document;
+      await checkSecrets(services, tenantId, [
+        { job: name, definition: read.job.definition, chained, path: '' },
+      ]);
       await planOverdue(services, { tenantId, names: [name] });
       const result = await store.saveJobs({
         tenantId,

@@ -10,6 +10,7 @@ import {
 import type { OutputKey, OutputOfRun, RunFilter, RunWithNames } from '../store/runs.ts';
 import type { Handlers } from './call.ts';
 import { faulty, Refusal } from './errors.ts';
+import { checkSecrets } from './namedSecrets.ts';
 import { cursorOf, keyOf, limitOf, pageOf } from './pages.ts';
 import { attemptView, runView } from './presenters.ts';
 import type { Services } from './services.ts';
@@ -109,6 +110,7 @@ export function runHandlers(services: Services): Pick<Handlers, RunRoutes> {
       const read = readJob(document, { timezone: principal.timezone });
       if ('faults' in read) throw faulty('document.invalid', read.faults);
       const { definition } = read.job;
+      await checkSecrets(services, tenantId, [{ job: '', definition, chained: false, path: '' }]);
       const answer = await runs.exec({
         tenantId,
         definition,

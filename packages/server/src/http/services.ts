@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 import type { Replica } from '../agents/replica.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
 import type { Failures } from '../auth/failures.ts';
+import type { Pace } from '../auth/pace.ts';
+import type { Vault } from '../auth/secrets.ts';
 import type { Clock } from '../clock.ts';
 import type { Hints } from '../hints.ts';
 import type { Metrics } from '../metrics.ts';
@@ -23,6 +25,9 @@ export interface Services {
   runs: Runs;
   authenticator: Authenticator;
   failures: Failures;
+  vault: Vault;
+  /** Of changes of secrets. */
+  pace: Pace;
   streams: Streams;
   /** Ends the session of an agent that was removed or renamed. */
   disconnectAgent(agentId: string, reason: string): void;

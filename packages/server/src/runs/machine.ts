@@ -17,6 +17,8 @@ export const RUN_EVENTS = {
   offer: { from: ['queued'], to: ['offered'] },
   /** The offer no longer stands: too late, declined, or the agent went away. */
   withdraw: { from: ['offered'], to: ['queued'] },
+  /** It cannot be given what it needs; nothing was sent. */
+  fail: { from: ['offered'], to: ['failed'] },
   /** The agent has journalled the offer; a permit follows. */
   accept: { from: ['offered'], to: ['starting'] },
   /** A permit goes out again, to the same agent for the same attempt. */

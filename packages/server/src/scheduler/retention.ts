@@ -11,12 +11,14 @@ export interface Retention {
   runsMs: number;
   outputMs: number;
   eventsMs: number;
+  auditMs: number;
 }
 
 export const RETENTION_DEFAULTS: Retention = {
   runsMs: 90 * DAY_MS,
   outputMs: 30 * DAY_MS,
   eventsMs: 3_600_000,
+  auditMs: 365 * DAY_MS,
 };
 
 /** Time between two passes over what is old. */
@@ -27,7 +29,7 @@ const BATCH_MAX = 200;
 /** Time between two batches, for everything else. */
 const BREATH_MS = 5;
 
-type Phase = 'runs' | 'output' | 'events';
+type Phase = 'runs' | 'output' | 'events' | 'audit';
 
 /** Deletes what is older than its retention, batch by batch; a job's last run and last failure stay. */
 export function createRetention(ports: { store: Store; clock: Clock; log: Logger; retention: Retention }) {
@@ -52,6 +54,11 @@ export function createRetention(ports: { store: Store; clock: Clock; log: Logger
       }
       case 'events': {
         const deleted = await store.deleteOldEvents({ before: now - retention.eventsMs, limit });
+        if (deleted < limit) phase = 'audit';
+        return true;
+      }
+      case 'audit': {
+        const deleted = await store.deleteOldAudit({ before: now - retention.auditMs, limit });
         if (deleted === limit) return true;
         phase = 'runs';
         return false;

@@ -1,13 +1,15 @@
 import type { AttemptEnd, AttemptOutcome, Labels, ReasonCode } from '@rota/contract';
 import { isTerminal } from '@rota/contract';
 import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
+import { recordAudit } from './audit.ts';
 import { get, insert, raise, set } from './byKey.ts';
 import { withdrawOffer } from './dispatch.ts';
 import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { all, type Operation, type Transaction } from './operation.ts';
 import { lockRun } from './requests.ts';
-import type { AttemptRow, RunRow } from './tables.ts';
+import { namedSecrets, readSecretsFor } from './secrets.ts';
+import type { AttemptRow, RunRow, SecretRow } from './tables.ts';
 
 /** What a message of an agent says about an attempt; `agentId` and `tenantId` are those of its session. */
 export interface AttemptKey {
@@ -28,6 +30,8 @@ export interface PermitGrant {
   timezone: string;
   agent: { name: string; labels: Labels };
   number: number;
+  /** Those that its steps name, and no others. */
+  secrets: SecretRow[];
 }
 
 export interface BootReading {
@@ -62,6 +66,13 @@ export function* acceptOffer(
     return null;
   }
   const number = run.attempt + 1;
+  const grant = yield* readGrant(transaction, { ...run, attempt: number }, agentId);
+  if ('missing' in grant) {
+    const epoch = run.epoch + 1;
+    const detail = grant.missing;
+    yield* moveRun(transaction, run, 'fail', 'failed', { epoch, reason: 'secretMissing', detail });
+    return null;
+  }
   yield* moveRun(transaction, run, 'accept', 'starting', {
     attempt: number,
     startingAt: transaction.now,
@@ -85,7 +96,7 @@ export function* acceptOffer(
     headBytes: 0,
     tailBytes: 0,
   });
-  return yield* readGrant(transaction, { ...run, attempt: number }, agentId);
+  return grant;
 }
 
 /** How long a run may be `starting` under a live session without a word of its start. */
@@ -107,6 +118,9 @@ export function* permitAgain(
   if (attempt?.state !== 'starting') return null;
   const slot = yield* slotAgain(transaction, run);
   if (slot === null) return null;
+  const grant = yield* readGrant(transaction, run, input.agentId);
+  // A permit may have been out, so that this must not end the run; the next attempt will.
+  if ('missing' in grant) return null;
   // What the agent can do under this permit counts from now.
   const startingAt = transaction.now;
   const wakeAt = transaction.now + STARTING_SILENT_MS;
@@ -123,10 +137,15 @@ export function* permitAgain(
   }
   const { bootId: permitBootId, permitUntilBootMs } = input;
   yield* set('attempts', keyOf(input), { permitBootId, permitUntilBootMs });
-  return yield* readGrant(transaction, run, input.agentId);
+  return grant;
 }
 
-function* readGrant(transaction: Transaction, run: RunRow, agentId: string): Operation<PermitGrant> {
+/** What a permit for the run's newest attempt is made of. Its secrets are on record as used from here on. */
+function* readGrant(
+  transaction: Transaction,
+  run: RunRow,
+  agentId: string,
+): Operation<PermitGrant | { missing: string }> {
   const { tenantId, jobId, revision } = run;
   const [job, tenant, of, agent] = yield* all(
     transaction,
@@ -136,6 +155,14 @@ function* readGrant(transaction: Transaction, run: RunRow, agentId: string): Ope
     get(transaction, 'agents', { tenantId, id: agentId }),
   );
   if (!job || !tenant || !agent) throw new Error(`run ${run.id} has no job or no agent`);
+  const names = namedSecrets(run.definitionJson, of?.documentJson ?? null);
+  const { secrets, missing } = yield* readSecretsFor(transaction, { tenantId, job: job.name, names });
+  if (missing !== null) return { missing };
+  if (names.length > 0) {
+    const attemptId = attemptIdOf(run.id, run.attempt);
+    const use = { tenantId, agentId, attemptId, runId: run.id, job: run.kind === 'adHoc' ? null : job.name };
+    yield* recordAudit(transaction, { ...use, action: 'use', secrets: names });
+  }
   return {
     run,
     number: run.attempt,
@@ -144,6 +171,7 @@ function* readGrant(transaction: Transaction, run: RunRow, agentId: string): Ope
     tenantName: tenant.name,
     timezone: tenant.timezone,
     agent: { name: agent.name, labels: JSON.parse(agent.labelsJson) as Labels },
+    secrets,
   };
 }
 

@@ -18,6 +18,9 @@ const TABLES = [
   'gaps',
   'idempotencyKeys',
   'recoveries',
+  'masterKeys',
+  'secrets',
+  'audit',
 ] as const;
 
 /** Rows of one statement, and their bytes of output. */
@@ -61,7 +64,8 @@ export async function copyToPostgres(
       }
       // Their sessions are over; whoever starts here first settles what they had open.
       yield* change('update "replicas" set "lostAt" = "seenAt"');
-      yield* continueEventIds(source);
+      yield* continueIds(source, 'events');
+      yield* continueIds(source, 'audit');
       return copied;
     });
   } finally {
@@ -112,10 +116,13 @@ function* verify(source: DatabaseSync, table: string): Operation<number> {
   return expected;
 }
 
-/** A watcher that comes back with the id of an event of the old database must not wait for that number to come again. */
-function* continueEventIds(source: DatabaseSync): Operation<void> {
-  const { last } = source.prepare('select max("id") as "last" from "events"').get() as {
+/**
+ * No number is given twice: what was copied has its own, and a watcher that comes back with the id of an event of the old
+ * database must not wait for that number to come again.
+ */
+function* continueIds(source: DatabaseSync, table: 'events' | 'audit'): Operation<void> {
+  const { last } = source.prepare(`select max("id") as "last" from "${table}"`).get() as {
     last: number | null;
   };
-  if (last !== null) yield* rows(`select setval(pg_get_serial_sequence('"events"', 'id'), ?)`, last + 1);
+  if (last !== null) yield* rows(`select setval(pg_get_serial_sequence('"${table}"', 'id'), ?)`, last + 1);
 }

@@ -2,6 +2,7 @@ import { parseAttemptId } from '../runs/ids.ts';
 import * as adoption from './adoption.ts';
 import * as agents from './agents.ts';
 import * as attempts from './attempts.ts';
+import * as audit from './audit.ts';
 import * as delivery from './delivery.ts';
 import * as dispatch from './dispatch.ts';
 import type { Driver } from './driver.ts';
@@ -9,6 +10,7 @@ import * as events from './events.ts';
 import * as jobReads from './jobReads.ts';
 import * as jobs from './jobs.ts';
 import * as joinTokens from './joinTokens.ts';
+import * as masterKeys from './masterKeys.ts';
 import * as notices from './notices.ts';
 import type { Operation, Transaction } from './operation.ts';
 import * as output from './output.ts';
@@ -18,6 +20,7 @@ import * as replicas from './replicas.ts';
 import * as requests from './requests.ts';
 import * as retention from './retention.ts';
 import * as runs from './runs.ts';
+import * as secrets from './secrets.ts';
 import * as serverKeys from './serverKeys.ts';
 import * as sessions from './sessions.ts';
 import * as tenants from './tenants.ts';
@@ -45,6 +48,11 @@ const writes = {
   deleteToken: tokens.deleteToken,
   createJoinToken: joinTokens.createJoinToken,
   deleteJoinToken: joinTokens.deleteJoinToken,
+  registerMasterKey: masterKeys.registerMasterKey,
+  activateMasterKey: masterKeys.activateMasterKey,
+  setSecret: secrets.setSecret,
+  deleteSecret: secrets.deleteSecret,
+  rotateSecrets: secrets.rotateSecrets,
 
   storePlans: planning.storePlans,
   queueDueRuns: dispatch.queueDueRuns,
@@ -77,12 +85,20 @@ const writes = {
   deleteOldRuns: retention.deleteOldRuns,
   deleteOldOutput: retention.deleteOldOutput,
   deleteOldEvents: retention.deleteOldEvents,
+  deleteOldAudit: audit.deleteOldAudit,
 };
 
 /** Operations that only read. */
 const reads = {
   tenantByName: tenants.tenantByName,
   serverKeys: serverKeys.serverKeys,
+  readMasterKeys: masterKeys.readMasterKeys,
+  listSecrets: secrets.listSecrets,
+  readSecretNames: secrets.readSecretNames,
+  readSecretsFor: secrets.readSecretsFor,
+  readSecretsToRotate: secrets.readSecretsToRotate,
+  countSecretsByKey: secrets.countSecretsByKey,
+  listAudit: audit.listAudit,
   findToken: tokens.findToken,
   listTokens: tokens.listTokens,
   listJoinTokens: joinTokens.listJoinTokens,

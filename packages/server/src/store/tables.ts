@@ -1,4 +1,13 @@
-import type { AttemptOutcome, EventType, ReasonCode, Role, RunKind, RunState } from '@rota/contract';
+import type {
+  AttemptOutcome,
+  AuditAction,
+  EventType,
+  ReasonCode,
+  Role,
+  RunKind,
+  RunState,
+  SecretKind,
+} from '@rota/contract';
 
 /**
  * The tables, as both databases have them. Instants are epoch ms; booleans are 0 and 1; `…Json` holds JSON text.
@@ -21,6 +30,9 @@ export interface Tables {
   databaseIdentity: DatabaseIdentityRow;
   recoveries: RecoveryRow;
   events: EventRow;
+  masterKeys: MasterKeyRow;
+  secrets: SecretRow;
+  audit: AuditRow;
 }
 
 export interface TenantRow {
@@ -302,4 +314,52 @@ export interface EventRow {
   jobId: string | null;
   at: number;
   dataJson: string;
+}
+
+/** A key that secrets are encrypted under: its id, and what shows whether a file has the right one. The key is in no database. */
+export interface MasterKeyRow {
+  id: string;
+  /** A known text, encrypted under it, base64. */
+  check: string;
+  /** 1 of the one that is used for what is set from now on. */
+  active: number;
+  createdAt: number;
+}
+
+/** A named value of a tenant. */
+export interface SecretRow {
+  tenantId: string;
+  /** The name of the job that it is for; empty: of all jobs. A deleted job's stay, and are there when it is revived. */
+  job: string;
+  name: string;
+  kind: SecretKind;
+  /** Of a value that the server keeps: its master key, and nonce, tag and ciphertext. */
+  keyId: string | null;
+  sealed: Uint8Array | null;
+  /** The agent's variable or file. */
+  reference: string | null;
+  /** Grows with every change. */
+  version: number;
+  createdAt: number;
+  createdBy: string;
+  updatedAt: number;
+  updatedBy: string;
+}
+
+/** What was done with secrets, and by whom. */
+export interface AuditRow {
+  /** Assigned by the database. */
+  id: number;
+  tenantId: string;
+  at: number;
+  action: AuditAction;
+  by: string | null;
+  /** Names. */
+  secretsJson: string;
+  /** A job's name. */
+  job: string | null;
+  runId: string | null;
+  attemptId: string | null;
+  agentId: string | null;
+  detail: string | null;
 }
