@@ -135,6 +135,8 @@ export function* outcomeMatchesLog(evidence: Evidence): Generator<string> {
     if (start && (run.state === 'skipped' || run.state === 'missed'))
       yield `run ${run.id} is ${run.state} but started at ${iso(start.at)}`;
     if (decidedAt.has(run.id)) continue;
+    // It ended before a permit was sent.
+    if (run.reason === 'secretMissing') continue;
     const last = attemptsOf.get(run.id)?.at(-1);
     if (run.state === 'succeeded' || run.state === 'failed' || run.state === 'timedOut') {
       if (last?.outcome !== run.state)

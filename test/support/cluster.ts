@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Client, createClient } from '@rota/contract';
 import pg from 'pg';
 import { type BreakableDatabase, startDatabase } from './database.ts';
@@ -76,7 +77,10 @@ export class Cluster {
     const link = this.#databaseLinks.get(name) as FaultProxy;
     return this.installation.startServer(['--listen', '127.0.0.1:0'], {
       name,
-      env: { ROTA_DATABASE: this.databaseUrl(link.port) },
+      env: {
+        ROTA_DATABASE: this.databaseUrl(link.port),
+        ROTA_MASTER_KEY_FILE: join(this.installation.folder, 'master-key'),
+      },
     });
   }
 

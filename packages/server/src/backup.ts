@@ -12,10 +12,11 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
+import { keyFault, MasterKeyError } from './auth/masterKey.ts';
 import type { Clock } from './clock.ts';
 import { lockHome } from './lock.ts';
 import { openSqlite } from './store/sqlite.ts';
-import { createStore } from './store/store.ts';
+import { createStore, type Store } from './store/store.ts';
 
 /** The database's file in a data folder. */
 export const DATABASE = 'rota.db';
@@ -53,12 +54,13 @@ export async function backupDatabase(home: string, file: string): Promise<{ byte
 /**
  * Puts a backup in place of a server's data. The data that was there is kept beside it; `force` lets that replace what an
  * earlier restore has kept. Agents may resume with the nonces they have now, and runs that were going on become unknown.
- * @throws AlreadyRunningError, SchemaTooNewError, or Error when the file is not a whole backup
+ * The master keys of the secrets in it have to be in their file, unless there are no values under them, or `loseSecrets`: what
+ * nobody can read any more is deleted then. @throws AlreadyRunningError, MasterKeyError, SchemaTooNewError, or Error when the file is not a whole backup
  */
 export async function restoreDatabase(
   home: string,
   file: string,
-  options: { force: boolean; clock: Clock },
+  options: { force: boolean; loseSecrets: boolean; masterKeyFile: string; clock: Clock },
 ): Promise<void> {
   const source = resolve(file);
   checkBackup(source);
@@ -77,6 +79,7 @@ export async function restoreDatabase(
     chmodSync(partial, 0o600);
     const store = createStore(await openSqlite(partial, options.clock));
     try {
+      await settleKeys(store, options);
       await store.beginRecovery({ cause: 'restore' });
     } finally {
       await store.close();
@@ -95,6 +98,24 @@ export async function restoreDatabase(
     removeDatabase(partial);
     lock.release();
   }
+}
+
+/** A database is not put in place whose secrets nobody could read, unless that is meant. @throws MasterKeyError */
+async function settleKeys(
+  store: Store,
+  options: { loseSecrets: boolean; masterKeyFile: string },
+): Promise<void> {
+  const values = new Map((await store.countSecretsByKey({})).map(({ keyId, count }) => [keyId, count]));
+  const lost: string[] = [];
+  for (const key of await store.readMasterKeys({})) {
+    const fault = keyFault(options.masterKeyFile, [key]);
+    if (fault === null) continue;
+    const count = values.get(key.id) ?? 0;
+    if (count > 0 && !options.loseSecrets)
+      throw new MasterKeyError(`${count} secrets of the backup could not be read: ${fault}`);
+    lost.push(key.id);
+  }
+  if (lost.length > 0) await store.forgetMasterKeys({ ids: lost, by: 'restore' });
 }
 
 /** @throws Error when the file is not a whole database of Rota */

@@ -83,8 +83,10 @@ export function variableOf(name: OptionName): string {
 
 const DAY_MS = 86_400_000;
 
-/** The file of the master keys in the data folder. */
-export const MASTER_KEY_FILE = 'master-key';
+/** Where the master keys of a data folder are when nobody says otherwise. */
+export function masterKeyFileOf(home: string): string {
+  return resolve(home, 'master-key');
+}
 
 /**
  * Settles the configuration. `readFile` reads a text file.
@@ -148,7 +150,7 @@ export function readConfig(options: ServerOptions, readFile: (path: string) => s
     logLevel: oneOf('logLevel', LOG_LEVELS),
     logTo: oneOf('logTo', ['stdout', 'file']),
     database,
-    masterKeyFile: resolve(options.home, from('masterKeyFile').text || MASTER_KEY_FILE),
+    masterKeyFile: resolve(from('masterKeyFile').text || masterKeyFileOf(options.home)),
     retention: Object.freeze({
       runsMs: duration('runRetention'),
       outputMs: duration('outputRetention'),

@@ -32,6 +32,7 @@ test('A server goes on from PostgreSQL with all that its file had', async (t) =>
     listen: '127.0.0.1:0',
     logTo: 'file' as const,
     database: urlOf(address),
+    masterKeyFile: join(server.home, 'master-key'),
     env: {},
   };
 
@@ -69,6 +70,7 @@ test('A server goes on from PostgreSQL with all that its file had', async (t) =>
 
 test('Servers that start at one time on one empty database share what one of them has made', async (t) => {
   const address = await (await testPostgres()).emptyDatabase();
+  const masterKeyFile = `${temporaryHome(t)}-master-key`;
   const servers = await Promise.all(
     [1, 2, 3].map(() =>
       startServer({
@@ -76,6 +78,7 @@ test('Servers that start at one time on one empty database share what one of the
         listen: '127.0.0.1:0',
         logTo: 'file',
         database: urlOf(address),
+        masterKeyFile,
         env: { ROTA_DATABASE_POOL_SIZE: '4' },
       }),
     ),

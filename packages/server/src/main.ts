@@ -13,11 +13,11 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { newCredential } from './auth/credential.ts';
-import { openKeyring } from './auth/masterKey.ts';
+import { keyFault, openKeyring } from './auth/masterKey.ts';
 import { newServerKey } from './auth/serverKey.ts';
 import { backupDatabase, DATABASE, restoreDatabase } from './backup.ts';
 import { type Clock, systemClock } from './clock.ts';
-import { type Config, readConfig, type ServerOptions } from './config.ts';
+import { type Config, masterKeyFileOf, readConfig, type ServerOptions } from './config.ts';
 import { lockHome, shareHome } from './lock.ts';
 import { createLogger } from './log.ts';
 import { newId, type Random, systemRandom } from './random.ts';
@@ -30,7 +30,7 @@ import { openSqlite } from './store/sqlite.ts';
 import { createStore, type Store } from './store/store.ts';
 
 export { MasterKeyError } from './auth/masterKey.ts';
-export { ConfigError, type ServerOptions } from './config.ts';
+export { ConfigError, masterKeyFileOf, type ServerOptions } from './config.ts';
 export { AlreadyRunningError } from './lock.ts';
 export { type CopiedTable, NotEmptyError } from './store/copy.ts';
 export { type MigrationStatus, SchemaTooNewError } from './store/migrate.ts';
@@ -186,8 +186,35 @@ export function backupServer(home: string, file: string): Promise<{ bytes: numbe
 }
 
 /** Puts a backup in place of a server's data, which is kept aside. @throws AlreadyRunningError, SchemaTooNewError */
-export function restoreServer(home: string, file: string, options: { force?: boolean } = {}): Promise<void> {
-  return restoreDatabase(home, file, { force: options.force ?? false, clock: systemClock });
+export function restoreServer(
+  home: string,
+  file: string,
+  options: { force?: boolean; loseSecrets?: boolean; masterKeyFile?: string } = {},
+): Promise<void> {
+  const { force = false, loseSecrets = false, masterKeyFile = masterKeyFileOf(home) } = options;
+  return restoreDatabase(home, file, { force, loseSecrets, masterKeyFile, clock: systemClock });
+}
+
+/**
+ * Gives up the secrets whose master key is in no file any more, so that a server can start without it. No server may run.
+ * @returns how many values were deleted, and under which keys
+ * @throws ConfigError, AlreadyRunningError
+ */
+export async function loseSecrets(options: ServerOptions): Promise<{ secrets: number; keys: string[] }> {
+  const config = readConfig(options, (path) => readFileSync(path, 'utf8'));
+  const lock = config.database === null ? lockHome(config.home) : null;
+  try {
+    const store = createStore(await openDatabase(config));
+    try {
+      const known = await store.readMasterKeys({});
+      const ids = known.filter((key) => keyFault(config.masterKeyFile, [key]) !== null).map(({ id }) => id);
+      return { secrets: await store.forgetMasterKeys({ ids, by: 'lose-secrets' }), keys: ids };
+    } finally {
+      await store.close();
+    }
+  } finally {
+    lock?.release();
+  }
 }
 
 /**

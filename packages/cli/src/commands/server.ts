@@ -11,6 +11,7 @@ export interface ListenOptions {
   database?: string;
   tlsCert?: string;
   tlsKey?: string;
+  masterKeyFile?: string;
   insecure?: boolean;
   timezone?: string;
   logLevel?: string;
@@ -25,6 +26,7 @@ export function addServerCommands(program: Command, cli: Cli): void {
   addRestored(server, cli);
   addMigrate(server, cli);
   addCopy(server, cli);
+  addLoseSecrets(server, cli);
 }
 
 /** Gives a command the flags of a server that it starts. */
@@ -37,6 +39,10 @@ export function serves(command: Command): Command {
     )
     .option('--tls-cert <file>', 'certificate (PEM)')
     .option('--tls-key <file>', 'its key (PEM)')
+    .option(
+      '--master-key-file <file>',
+      'keys that secrets are encrypted under; without it a file beside the data',
+    )
     .option('--insecure', 'listen for other machines without TLS, because something in front does it')
     .option('--timezone <zone>', "default zone of schedules; at first this machine's")
     .option('--config <file>', 'rota.config.yaml')
@@ -47,7 +53,7 @@ export function serves(command: Command): Command {
 
 /** What `@rota/server` is started with. */
 export function serverOptions(options: ListenOptions, { ports }: Cli) {
-  const { listen, database, tlsCert, tlsKey, insecure, timezone, logLevel, config } = options;
+  const { listen, database, tlsCert, tlsKey, masterKeyFile, insecure, timezone, logLevel, config } = options;
   const file = (path: string) => resolve(ports.cwd, path);
   return {
     home: join(rotaHome(ports), 'server'),
@@ -56,6 +62,7 @@ export function serverOptions(options: ListenOptions, { ports }: Cli) {
     ...(database !== undefined && { database }),
     ...(tlsCert !== undefined && { tlsCert: file(tlsCert) }),
     ...(tlsKey !== undefined && { tlsKey: file(tlsKey) }),
+    ...(masterKeyFile !== undefined && { masterKeyFile: file(masterKeyFile) }),
     ...(insecure && { insecure }),
     ...(timezone !== undefined && { timezone }),
     ...(logLevel !== undefined && { logLevel }),
@@ -108,8 +115,12 @@ function addBackup(server: Command, cli: Cli): void {
       const { backupServer } = await import('@rota/server');
       const path = resolve(cli.ports.cwd, file);
       const result = await backupServer(join(rotaHome(cli.ports), 'server'), path);
-      if (output.json) return output.value({ file: path, ...result });
+      const { masterKeyFile } = keyFileOf({}, cli);
+      if (output.json) return output.value({ file: path, ...result, masterKeyFile });
       output.line(`${path}: ${bytes(result.bytes)}`);
+      output.note(
+        `Without the master key, which is not in it, its secrets cannot be read: keep a copy of ${masterKeyFile} somewhere else.`,
+      );
     });
 }
 
@@ -118,15 +129,52 @@ function addRestore(server: Command, cli: Cli): void {
     .description('put a backup in place of the data; the server must not run')
     .argument('<file>')
     .option('--force', 'replace what an earlier restore has kept aside')
-    .action(async (file: string, options: AnswerOptions & { force?: boolean }) => {
+    .option('--master-key-file <file>', 'keys of its secrets; without it the file beside the data')
+    .option('--lose-secrets', 'restore it although the master key is lost, without the secrets')
+    .action(async (file: string, options: RestoreOptions) => {
       const output = cli.output(options);
       noFile(cli, 'pg_restore');
       const { restoreServer } = await import('@rota/server');
       const path = resolve(cli.ports.cwd, file);
       const home = join(rotaHome(cli.ports), 'server');
-      await restoreServer(home, path, { force: options.force === true }).catch(alreadyRunning);
+      await restoreServer(home, path, {
+        force: options.force === true,
+        loseSecrets: options.loseSecrets === true,
+        ...keyFileOf(options, cli),
+      }).catch(alreadyRunning);
       if (output.json) return output.value({ file: path, home });
       output.line(`Restored ${home} from ${path}. Start it: npx rota up`);
+    });
+}
+
+interface RestoreOptions extends AnswerOptions {
+  force?: boolean;
+  masterKeyFile?: string;
+  loseSecrets?: boolean;
+}
+
+/** Where the master keys of this machine's server are, as far as flags and the environment say. */
+function keyFileOf({ masterKeyFile }: { masterKeyFile?: string }, { ports }: Cli): { masterKeyFile: string } {
+  const given = masterKeyFile ?? ports.env.ROTA_MASTER_KEY_FILE;
+  const fallback = join(rotaHome(ports), 'server/master-key');
+  return { masterKeyFile: given ? resolve(ports.cwd, given) : fallback };
+}
+
+function addLoseSecrets(server: Command, cli: Cli): void {
+  answers(server.command('lose-secrets'))
+    .description(
+      'delete the secrets whose master key is lost for good, so that the server can start; it must not run',
+    )
+    .option('--master-key-file <file>', 'the keys that are there; without it the file beside the data')
+    .option('--database <url>', 'PostgreSQL in place of the file of this machine')
+    .option('--config <file>', 'rota.config.yaml')
+    .action(async (options: AnswerOptions & ListenOptions) => {
+      const output = cli.output(options);
+      const { loseSecrets } = await import('@rota/server');
+      const lost = await loseSecrets(serverOptions(options, cli)).catch(alreadyRunning);
+      if (output.json) return output.value(lost);
+      if (lost.keys.length === 0) return output.line('Nothing is lost: the file has every master key.');
+      output.line(`${lost.secrets} secrets under ${lost.keys.join(', ')} are deleted. Set them again.`);
     });
 }
 
@@ -196,5 +244,6 @@ function addCopy(server: Command, cli: Cli): void {
       }).catch(alreadyRunning);
       if (output.json) return output.value({ tables: copied });
       output.line(`Copied ${copied.reduce((sum, { rows }) => sum + rows, 0)} rows, counted on both sides.`);
+      output.note('Every server on that database needs the master key file of this one: --master-key-file.');
     });
 }

@@ -12,6 +12,7 @@ async function startTwo(t: TestContext, pooler: boolean) {
   const postgres = await testPostgres();
   const address = await postgres.database();
   const servers: RunningServer[] = [];
+  const masterKeyFile = `${temporaryHome(t)}-master-key`;
   t.after(async () => {
     for (const server of servers) await server.stop();
     await postgres.release(address);
@@ -24,6 +25,7 @@ async function startTwo(t: TestContext, pooler: boolean) {
         timezone: 'UTC',
         logTo: 'file',
         database: urlOf(address),
+        masterKeyFile,
         env: { ROTA_DATABASE_POOL_SIZE: '4', ROTA_DATABASE_POOLER: String(pooler) },
       }),
     );

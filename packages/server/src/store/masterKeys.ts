@@ -1,5 +1,6 @@
+import { recordAudit } from './audit.ts';
 import { insertNew } from './byKey.ts';
-import { change, type Operation, row, rows, type Transaction } from './operation.ts';
+import { change, type Operation, placeholders, row, rows, type Transaction } from './operation.ts';
 import type { MasterKeyRow } from './tables.ts';
 
 /**
@@ -42,6 +43,32 @@ export function* activateMasterKey(
   const again = yield* change('update "masterKeys" set "active" = 1 where "id" = ?', id);
   if (again === 0) yield* insertNew('masterKeys', { id, check, active: 1, createdAt: transaction.now });
   return true;
+}
+
+/** Gives up keys that are lost, with the values under them, which nobody can read any more. @returns how many values */
+export function* forgetMasterKeys(
+  transaction: Transaction,
+  input: { ids: string[]; by: string },
+): Operation<number> {
+  const { ids, by } = input;
+  if (ids.length === 0) return 0;
+  const lost = yield* rows<{ tenantId: string; job: string; name: string }>(
+    `delete from "secrets" where "keyId" in (${placeholders(ids)}) returning "tenantId", "job", "name"`,
+    ...ids,
+  );
+  for (const { tenantId, job, name } of lost) {
+    const detail = 'its master key is lost';
+    yield* recordAudit(transaction, {
+      tenantId,
+      action: 'delete',
+      by,
+      secrets: [name],
+      job: job || null,
+      detail,
+    });
+  }
+  yield* change(`delete from "masterKeys" where "id" in (${placeholders(ids)})`, ...ids);
+  return lost.length;
 }
 
 function* activeKey(): Operation<MasterKeyRow | undefined> {

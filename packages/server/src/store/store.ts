@@ -50,6 +50,7 @@ const writes = {
   deleteJoinToken: joinTokens.deleteJoinToken,
   registerMasterKey: masterKeys.registerMasterKey,
   activateMasterKey: masterKeys.activateMasterKey,
+  forgetMasterKeys: masterKeys.forgetMasterKeys,
   setSecret: secrets.setSecret,
   deleteSecret: secrets.deleteSecret,
   rotateSecrets: secrets.rotateSecrets,
