@@ -182,6 +182,7 @@ export class SimAgent {
       spool: machine.spool.of(process),
       clock,
       log,
+      environment: {},
       meetHelper: () => machine.meetHelper(process),
       isDiskFull: () => machine.disk.isFull,
       changed: () => session?.sendStatus(),

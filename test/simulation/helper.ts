@@ -163,6 +163,9 @@ export class SimHelper {
         this.#starts.push(message.task);
         if (this.#starts.length === 1) this.#startNext();
         return;
+      case 'continue':
+        // Its jobs have one step each.
+        return;
       case 'adopt':
         if (this.#runners.has(message.attemptId)) return;
         this.#running.add(message.attemptId);

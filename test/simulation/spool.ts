@@ -82,6 +82,7 @@ export class SimSpool {
           const entry = this.#entries.get(attemptId);
           return { begin: entry?.begin ?? null, process: entry?.process ?? null };
         }),
+      readSteps: () => act('read steps', () => null),
       read: (attemptId, cursor) =>
         act('read output', () => {
           const pieces = this.#entries.get(attemptId)?.output ?? [];

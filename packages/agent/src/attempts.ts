@@ -153,9 +153,10 @@ export function rebase(entry: Entry, now: Moment): void {
   if (entry.done !== null && entry.done.bootId !== now.bootId) entry.done = { ...entry.done, ...now };
 }
 
-/** The end as the journal keeps it. */
+/** The end as the journal keeps it: without what is long. */
 export function keptEnd(end: AttemptEnd): AttemptEnd {
-  return { ...end, error: end.error?.slice(0, KEPT_ERROR_LENGTH) ?? null, http: null };
+  const error = end.error?.slice(0, KEPT_ERROR_LENGTH) ?? null;
+  return { ...end, error, http: null, steps: [], result: null };
 }
 
 const KEPT_ERROR_LENGTH = 300;
@@ -261,6 +262,17 @@ export function decidePermit(
   if (permit.bootId !== now.bootId) return { start: false, refuse: 'permitInvalid' };
   if (now.bootMs > permit.validUntilBootMs) return { start: false, refuse: 'permitExpired' };
   return { start: true };
+}
+
+/** Whether a permit, whose signature and addressee are proven, lets a started chain go on that has asked for it. */
+export function decideToGoOn(
+  entry: Entry | undefined,
+  permit: { epoch: number; bootId: string; validUntilBootMs: number },
+  now: Moment,
+): 'yes' | 'expired' | 'no' {
+  if (entry?.state !== 'started' || permit.epoch !== entry.epoch) return 'no';
+  if (permit.bootId !== now.bootId || entry.bootId !== now.bootId) return 'no';
+  return now.bootMs <= permit.validUntilBootMs ? 'yes' : 'expired';
 }
 
 /** Whether a withdrawal or a cancel of this epoch is to be answered with a refusal. */

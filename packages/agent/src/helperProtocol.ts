@@ -1,4 +1,4 @@
-import type { Permit } from '@rota/contract';
+import type { Permit, StepResult } from '@rota/contract';
 import type { GuardRules } from './executors/httpGuard.ts';
 
 /**
@@ -40,6 +40,8 @@ export type ToHelper =
   | { type: 'start'; task: Task }
   /** Look after an attempt whose helper has died: wait for what is left of it, then write its end. */
   | { type: 'adopt'; attemptId: string }
+  /** The answer to `continue`: the permit's content again, or null when the chain is not to go on. */
+  | { type: 'continue'; attemptId: string; task: Task | null }
   /** Cancel: TERM, `graceMs`, KILL. */
   | { type: 'end'; attemptId: string; graceMs: number }
   /** The server has all of it. */
@@ -58,6 +60,10 @@ export type FromHelper =
   | { type: 'running'; attemptId: string; pid: number | null }
   /** Nothing was executed and nothing will be. */
   | { type: 'refused'; attemptId: string; reason: 'notExecuted' | 'permitExpired'; detail: string }
+  /** How a step of a chain gets on; told again to each session. */
+  | { type: 'step'; attemptId: string; step: StepResult }
+  /** An adopted chain may go on with its next step, and needs its permit's content; told again to each session. */
+  | { type: 'continue'; attemptId: string }
   /** More output is in the spool. */
   | { type: 'output'; attemptId: string }
   /** The end record is in the spool, durable. */

@@ -92,6 +92,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       spool: openSpool(spoolFolder),
       clock: systemClock,
       log,
+      environment: process.env,
       async meetHelper() {
         const helper = await meetHelper({
           folder: stateFolder,

@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
-import { LIMITS, type Permit, permitProof, type ServerKey } from '@rota/contract';
+import { LIMITS, type Permit, permitProof, type SecretSource, type ServerKey } from '@rota/contract';
 import type { Task } from './helperProtocol.ts';
 
 /** The server's keys that this agent trusts. */
@@ -67,15 +67,21 @@ function isWhole(permit: Partial<Permit>): boolean {
   );
 }
 
-/** What the helper is to do. */
-export function taskOf(permit: Permit): Task {
+/** What the helper is to do. Its own environment is a small one: what secrets take from the agent's goes along. */
+export function taskOf(permit: Permit, environment: Record<string, string | undefined>): Task {
+  const withValue = (source: SecretSource): SecretSource => {
+    const value = source.from === 'agentEnv' ? environment[source.name] : undefined;
+    return value === undefined ? source : { from: 'server', value };
+  };
   return {
     attemptId: permit.attemptId,
     epoch: permit.epoch,
     agent: permit.agent,
     run: permit.run,
     steps: permit.steps,
-    secrets: permit.secrets,
+    secrets: Object.fromEntries(
+      Object.entries(permit.secrets).map(([name, source]) => [name, withValue(source)]),
+    ),
     timeoutMs: permit.timeoutMs,
     killGraceMs: permit.killGraceMs,
     validUntilBootMs: permit.validUntilBootMs,

@@ -93,23 +93,31 @@ export function membersOf(
   return [...members.values()].filter((process) => !process.isZombie);
 }
 
-/** True when the environment of the process says that it belongs to the attempt. */
-export function carriesAttempt(pid: number, attemptId: string): boolean {
+/** What the environment of every process of an attempt has; of one step of it, when that is not null. */
+export interface Mark {
+  attemptId: string;
+  step: string | null;
+}
+
+function carries(pid: number, { attemptId, step }: Mark): boolean {
   try {
     const environment = `\0${readFileSync(`/proc/${pid}/environ`, 'latin1')}`;
-    return environment.includes(`\0ROTA_ATTEMPT=${attemptId}\0`);
+    return (
+      environment.includes(`\0ROTA_ATTEMPT=${attemptId}\0`) &&
+      (step === null || environment.includes(`\0ROTA_STEP=${step}\0`))
+    );
   } catch {
     return false;
   }
 }
 
 /** What is alive of an attempt's tree. Without /proc: the root's group, as one entry. */
-function findMembers(root: Root, attemptId: string): { pid: number; startTime: number }[] {
+function findMembers(root: Root, mark: Mark): { pid: number; startTime: number }[] {
   if (!hasProc) return isGroupAlive(root.pid) ? [{ pid: -root.pid, startTime: 0 }] : [];
   return membersOf(
     readProcesses(),
     root,
-    (candidate) => candidate.pid !== process.pid && carriesAttempt(candidate.pid, attemptId),
+    (candidate) => candidate.pid !== process.pid && carries(candidate.pid, mark),
   );
 }
 
@@ -120,24 +128,24 @@ export function isAlive(root: Root): boolean {
   return info !== null && !info.isZombie && (root.startTime === null || info.startTime === root.startTime);
 }
 
-/** The process that carries the attempt in its environment and is the oldest: for when its pid was not written down. */
-export function findRoot(attemptId: string): Root | null {
+/** The oldest process that carries the mark in its environment: for when its pid was not written down. */
+export function findRoot(mark: Mark): Root | null {
   if (!hasProc) return null;
-  const carriers = readProcesses().filter((info) => !info.isZombie && carriesAttempt(info.pid, attemptId));
+  const carriers = readProcesses().filter((info) => !info.isZombie && carries(info.pid, mark));
   const oldest = carriers.sort((a, b) => a.startTime - b.startTime || a.pid - b.pid)[0];
   return oldest ? { pid: oldest.pid, startTime: oldest.startTime } : null;
 }
 
 /**
- * Ends an attempt's whole tree: TERM to each member, after `graceMs` KILL, again until none is left.
+ * Ends the whole tree of an attempt, or of one step of it: TERM to each member, after `graceMs` KILL, again until none is left.
  * @returns pids that would not go
  */
-export function endTree(root: Root, attemptId: string, graceMs: number, clock: Clock): Promise<number[]> {
+export function endTree(root: Root, mark: Mark, graceMs: number, clock: Clock): Promise<number[]> {
   const begun = clock.bootMs();
   const told = new Set<string>();
   return new Promise((resolve) => {
     const look = () => {
-      const members = findMembers(root, attemptId);
+      const members = findMembers(root, mark);
       if (members.length === 0) return resolve([]);
       const passed = clock.bootMs() - begun;
       if (passed >= graceMs + GIVE_UP_MS) return resolve(members.map((member) => member.pid));

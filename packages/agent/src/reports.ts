@@ -1,4 +1,4 @@
-import type { AgentMessage, AttemptEnd, OutputChunk } from '@rota/contract';
+import type { AgentMessage, AttemptEnd, OutputChunk, StepResult } from '@rota/contract';
 import type { Log } from './ports.ts';
 import { SPOOL_START, type Spool, type SpoolCursor } from './spool.ts';
 import type { OutputRecord } from './spoolFile.ts';
@@ -9,10 +9,13 @@ import type { OutputRecord } from './spoolFile.ts';
  * of all output. So an ack says from which byte on to go on, also to a session that has just begun.
  * Nothing is kept in memory: what was not acknowledged is read again. At most a window of unacknowledged output is
  * on the way, so a slow server slows the reporting and nothing else.
+ * How a chain's steps get on is told beside that, without acknowledgement: its end has all of it.
  */
 export interface Reports {
   /** The attempt runs (or has run, when `end` is there). */
   add(attempt: { attemptId: string; epoch: number; pid: number | null }): void;
+  /** How a step gets on: told now, and again when a session begins. */
+  step(attemptId: string, step: StepResult): void;
   /** There is more output. */
   grown(attemptId: string): void;
   ended(attemptId: string, end: AttemptEnd): void;
@@ -50,6 +53,8 @@ interface Report {
 
 export function createReports(ports: { spool: Spool; log: Log; journalSeq(): number }): Reports {
   const reports = new Map<string, Report>();
+  /** The newest of each step of attempts that have not ended; it may come before the report is added. */
+  const steps = new Map<string, Map<number, StepResult>>();
   /** Attempts that wait for the shared window. */
   const waiting = new Set<Report>();
   let send: ((message: AgentMessage) => void) | null = null;
@@ -64,6 +69,7 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
     report.wasEndSent = false;
     const { attemptId, epoch, pid } = report;
     send?.({ type: 'started', attemptId, epoch, seq: STARTED_SEQ, pid, journalSeq: ports.journalSeq() });
+    for (const step of steps.get(attemptId)?.values() ?? []) send?.({ type: 'step', attemptId, epoch, step });
   }
 
   function wake(report: Report): void {
@@ -189,6 +195,13 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
       if (send) begin(report);
       wake(report);
     },
+    step(attemptId, step) {
+      const report = reports.get(attemptId);
+      if (report?.end) return;
+      const known = steps.get(attemptId) ?? new Map<number, StepResult>();
+      steps.set(attemptId, known.set(step.index, step));
+      if (report) send?.({ type: 'step', attemptId, epoch: report.epoch, step });
+    },
     grown(attemptId) {
       const report = reports.get(attemptId);
       if (report) wake(report);
@@ -197,9 +210,11 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
       const report = reports.get(attemptId);
       if (!report) return;
       report.end = end;
+      steps.delete(attemptId);
       wake(report);
     },
     remove(attemptId) {
+      steps.delete(attemptId);
       const report = reports.get(attemptId);
       if (!report) return;
       reports.delete(attemptId);

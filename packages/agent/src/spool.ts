@@ -10,6 +10,7 @@ import {
   type ProcessRecord,
   readRecord,
 } from './spoolFile.ts';
+import { joinEnd, readStepTraces, type StepTraces } from './stepsFile.ts';
 
 /** Where a reader stands in an attempt's output. */
 export interface SpoolCursor {
@@ -28,13 +29,15 @@ export interface Traces {
 
 /** The spool as the session sees it. The helper writes it; see `spoolFile.ts` for its form. */
 export interface Spool {
-  /** Ids of the attempts that have a file. */
+  /** Ids of the attempts that have anything. */
   list(): Promise<string[]>;
-  /** The end of an attempt; null when it has none, or no file. */
+  /** The end of an attempt, its steps with it; null when it has none, or no file. */
   readEnd(attemptId: string): Promise<AttemptEnd | null>;
   /** Ends an attempt that nothing executes any more; durable when it resolves. */
   writeEnd(attemptId: string, end: AttemptEnd): Promise<void>;
   readTraces(attemptId: string): Promise<Traces>;
+  /** How far its steps came; null when it has no file of steps. */
+  readSteps(attemptId: string): Promise<StepTraces | null>;
   /** Output from `cursor` on, at least one record when there is one, about `maxBytes` at most. */
   read(
     attemptId: string,
@@ -50,11 +53,13 @@ export function openSpool(folder: string): Spool {
   const pathOf = (attemptId: string) => `${folder}/${attemptId}`;
   const spool: Spool = {
     async list() {
-      return (await readdir(folder)).filter((name) => !name.endsWith('.tail'));
+      const names = await readdir(folder);
+      return [...new Set(names.map((name) => name.replace(/\.(tail|steps)$/, '')))];
     },
     async readEnd(attemptId) {
       const data = await readPart(pathOf(attemptId), 0, END_RESERVE);
-      return data && decodeEnd(data);
+      const end = data && decodeEnd(data);
+      return end && joinEnd(end, await spool.readSteps(attemptId));
     },
     async writeEnd(attemptId, end) {
       const file = await open(pathOf(attemptId), 'r+').catch(() => open(pathOf(attemptId), 'wx+', 0o600));
@@ -79,6 +84,10 @@ export function openSpool(folder: string): Spool {
         offset = read.next;
       }
       return traces;
+    },
+    async readSteps(attemptId) {
+      const data = await readPart(`${pathOf(attemptId)}.steps`, 0, Infinity);
+      return data && readStepTraces(data);
     },
     async read(attemptId, from, maxBytes) {
       const output: OutputRecord[] = [];
@@ -113,6 +122,7 @@ export function openSpool(folder: string): Spool {
     },
     async remove(attemptId) {
       await rm(`${pathOf(attemptId)}.tail`, { recursive: true, force: true });
+      await rm(`${pathOf(attemptId)}.steps`, { force: true });
       await rm(pathOf(attemptId), { force: true });
     },
   };

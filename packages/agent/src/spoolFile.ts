@@ -6,6 +6,7 @@ import { frame, readFrame } from './records.ts';
  *
  *   spool/<attemptId>             end record, zeros up to 8 KiB | begin | process | output … (the head)
  *   spool/<attemptId>.tail/<n>    output, in segments; the oldest go when the newer ones are enough
+ *   spool/<attemptId>.steps       see `stepsFile.ts`
  *
  * The end record has its place from the beginning, so that a full disk cannot keep an end from being written.
  * Output frames say where in the whole output they stand; what lies between two of them was left out.
@@ -84,7 +85,7 @@ export function encodeOutput(output: OutputRecord): Buffer {
   return frame(payload);
 }
 
-/** An end record, cut down to its place: headers go first, then the error's text. */
+/** An end record, cut down to its place: headers go first, then errors' texts. */
 export function encodeEnd(end: AttemptEnd): Buffer {
   let record = frame(Buffer.from(JSON.stringify(end)));
   if (record.length > END_RESERVE && end.http) {
@@ -92,8 +93,14 @@ export function encodeEnd(end: AttemptEnd): Buffer {
     record = frame(Buffer.from(JSON.stringify({ ...end, http })));
   }
   if (record.length > END_RESERVE) {
-    const short = { ...end, http: null, error: end.error?.slice(0, 500) ?? null };
-    record = frame(Buffer.from(JSON.stringify(short)));
+    const cut = <T extends { error: string | null }>(part: T) => ({
+      ...part,
+      http: null,
+      error: part.error?.slice(0, 300) ?? null,
+    });
+    const steps = end.steps.map((step) => ({ ...cut(step), detail: null, result: null, summary: null }));
+    const summary = end.summary?.slice(0, 300) ?? null;
+    record = frame(Buffer.from(JSON.stringify({ ...cut(end), steps, result: null, summary })));
   }
   return record;
 }

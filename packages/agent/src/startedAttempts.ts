@@ -1,4 +1,4 @@
-import type { AttemptEnd, Permit } from '@rota/contract';
+import type { AgentMessage, AttemptEnd, Permit } from '@rota/contract';
 import type { Entry, JournalRecord, RefusalReason } from './attempts.ts';
 import type { Helper } from './helperClient.ts';
 import type { FromHelper } from './helperProtocol.ts';
@@ -22,6 +22,12 @@ export interface StartedAttempts {
   /** Finds out what became of what an earlier session, helper or boot left. */
   settle(entry: Entry): Promise<void>;
   cancel(attemptId: string, graceMs: number): void;
+  /** The server answers whether a chain may go on, with its permit or with null; false when none asks. */
+  goOn(attemptId: string, permit: Permit | null): boolean;
+  /** The answer came too late to be used. */
+  askAgain(attemptId: string): void;
+  connected(send: (message: AgentMessage) => void): void;
+  disconnected(): void;
   /** Null while it has not ended. */
   endOf(attemptId: string): AttemptEnd | null;
   /** Whether nobody can say yet if it was begun. */
@@ -42,6 +48,8 @@ export interface StartedPorts {
   log: Log;
   reports: Reports;
   turns: Turns;
+  /** The agent's own environment, for secrets that refer to it. */
+  environment: Record<string, string | undefined>;
   meetHelper(): Promise<Helper>;
   commit(record: JournalRecord): Promise<void>;
   refuse(
@@ -66,6 +74,9 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
   const cancels = new Map<string, number>();
   /** Started attempts that the helper is known to have begun; of the others nobody can say yet whether they were. */
   const begun = new Set<string>();
+  /** Chains that wait for the server to let them go on. */
+  const asking = new Set<string>();
+  let send: ((message: AgentMessage) => void) | null = null;
   let helper: Helper | null = null;
   let isClosed = false;
 
@@ -83,7 +94,7 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
       key: permit.key,
       bootMs: Math.floor(clock.bootMs()),
     });
-    executor.send({ type: 'start', task: taskOf(permit) });
+    executor.send({ type: 'start', task: taskOf(permit, ports.environment) });
     // It was lost in between, and with it the order: settle it like the others that it had.
     if (executor !== helper) await settle(journal.entries.get(attemptId) as Entry);
     return true;
@@ -102,9 +113,18 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
       if (message.type === 'running') {
         begun.add(attemptId);
         reports.add({ attemptId, epoch: entry.epoch, pid: message.pid });
+      } else if (message.type === 'step') reports.step(attemptId, message.step);
+      else if (message.type === 'continue') {
+        asking.add(attemptId);
+        ask(attemptId);
       } else if (message.type === 'ended') await onEnded(entry);
       else await refuse(attemptId, entry.epoch, message.reason, entry.permitUntilBootMs);
     });
+  }
+
+  function ask(attemptId: string): void {
+    const { epoch } = journal.entries.get(attemptId) as Entry;
+    send?.({ type: 'continue', attemptId, epoch, bootId, bootMs: Math.floor(clock.bootMs()) });
   }
 
   async function onEnded(entry: Entry): Promise<void> {
@@ -118,6 +138,7 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
     ends.set(attemptId, end);
     begun.add(attemptId);
     cancels.delete(attemptId);
+    asking.delete(attemptId);
     ports.freed(attemptId);
     reports.add({ attemptId, epoch, pid: null });
     reports.ended(attemptId, end);
@@ -149,6 +170,8 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
 
   async function onHelperLost(): Promise<void> {
     helper = null;
+    // The next helper asks for itself.
+    asking.clear();
     if (isClosed) return;
     log.error({}, 'the helper process is gone; starting another');
     let found: Helper;
@@ -181,6 +204,22 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
       cancels.set(attemptId, graceMs);
       helper?.send({ type: 'end', attemptId, graceMs });
     },
+    goOn(attemptId, permit) {
+      if (!asking.delete(attemptId)) return false;
+      const task = permit && taskOf(permit, ports.environment);
+      helper?.send({ type: 'continue', attemptId, task });
+      return true;
+    },
+    askAgain(attemptId) {
+      if (asking.has(attemptId)) ask(attemptId);
+    },
+    connected(connection) {
+      send = connection;
+      for (const attemptId of asking) ask(attemptId);
+    },
+    disconnected() {
+      send = null;
+    },
     endOf: (attemptId) => ends.get(attemptId) ?? null,
     isInDoubt: (entry) => entry.state === 'started' && !entry.done && !begun.has(entry.attemptId),
     done(attemptId) {
@@ -192,6 +231,7 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
     refused(attemptId) {
       reports.remove(attemptId);
       cancels.delete(attemptId);
+      asking.delete(attemptId);
     },
     async close() {
       isClosed = true;

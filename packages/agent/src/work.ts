@@ -2,6 +2,7 @@ import type { AgentMessage, HistoryAttempt, JournalledAttempt, Permit, ServerMes
 import {
   decideOffer,
   decidePermit,
+  decideToGoOn,
   type Entry,
   historyOf,
   isToBeRefused,
@@ -61,6 +62,8 @@ export interface WorkPorts {
   spool: Spool;
   clock: Clock;
   log: Log;
+  /** The agent's own environment, for secrets that refer to it. */
+  environment: Record<string, string | undefined>;
   meetHelper(): Promise<Helper>;
   isDiskFull(): boolean;
   /** Something changed that a status tells. */
@@ -91,6 +94,7 @@ export function createWork(ports: WorkPorts): Work {
     log,
     reports,
     turns,
+    environment: ports.environment,
     meetHelper: ports.meetHelper,
     commit,
     refuse,
@@ -172,7 +176,11 @@ export function createWork(ports: WorkPorts): Work {
 
   async function onPermit(permit: Permit): Promise<void> {
     const { attemptId, epoch } = permit;
-    const decision = decidePermit(journal.entries.get(attemptId), permit, now());
+    const entry = journal.entries.get(attemptId);
+    const goesOn = decideToGoOn(entry, permit, now());
+    if (goesOn === 'yes' && started.goOn(attemptId, permit)) return;
+    if (goesOn === 'expired') started.askAgain(attemptId);
+    const decision = decidePermit(entry, permit, now());
     if (!decision.start) {
       if (decision.refuse === null) log.debug({ attemptId, epoch }, 'passed over a stale or repeated permit');
       else await refuse(attemptId, epoch, decision.refuse, permit.validUntilBootMs);
@@ -187,6 +195,7 @@ export function createWork(ports: WorkPorts): Work {
     const entry = journal.entries.get(attemptId);
     if (isToBeRefused(entry, epoch))
       return refuse(attemptId, epoch, reason, entry?.permitUntilBootMs ?? null);
+    if (entry?.state === 'started' && epoch >= entry.epoch) started.goOn(attemptId, null);
     if (entry?.state === 'refused' && !entry.done) sendRefused(entry);
   }
 
@@ -309,11 +318,13 @@ export function createWork(ports: WorkPorts): Work {
         if (entry.state === 'refused') sendRefused(entry);
       }
       reports.connected(connection);
+      started.connected(connection);
     },
     disconnected() {
       send = null;
       keyRing = null;
       reports.disconnected();
+      started.disconnected();
     },
     situation,
     drain() {

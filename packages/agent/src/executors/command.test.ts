@@ -8,10 +8,10 @@ import { systemClock } from '../clock.ts';
 import { command, LOCAL_TIME, plainStep } from '../fakeServer.testing.ts';
 import { createPipes, type Pipes } from '../helper/pipes.ts';
 import { createUsageMeter } from '../helper/usage.ts';
-import { NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
+import { NO_HTTP_SETTINGS } from '../helperProtocol.ts';
 import { endTree, isAlive } from '../processTree.ts';
 import { executeCommand } from './command.ts';
-import type { Ending, Execution } from './execution.ts';
+import type { Ending, Execution, StepTask } from './execution.ts';
 import { createCookies } from './httpCookies.ts';
 
 let folder: string;
@@ -26,7 +26,7 @@ before(() => {
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 let count = 0;
-const taskOf = (step: CommandAction): Task => ({
+const taskOf = (step: CommandAction): StepTask => ({
   attemptId: `attempt-${process.pid}-${++count}`,
   epoch: 1,
   agent: { name: 'one', labels: {} },
@@ -41,6 +41,7 @@ const taskOf = (step: CommandAction): Task => ({
     params: {},
   },
   steps: [plainStep(step)],
+  step: 'main',
   secrets: {},
   timeoutMs: null,
   killGraceMs: 0,
@@ -50,7 +51,7 @@ const taskOf = (step: CommandAction): Task => ({
 
 interface Begun {
   execution: Execution;
-  task: Task;
+  task: StepTask;
   stdout(): string;
   stderr(): string;
   /** Resolves once stdout has `text`. */
@@ -144,6 +145,7 @@ test('the environment is a small base, the job and the run, and nothing of the a
     ROTA_JOB: 'backup',
     ROTA_RUN: 'run1',
     ROTA_ATTEMPT_NUMBER: '2',
+    ROTA_STEP: 'main',
     ROTA_SCHEDULED_FOR: '1970-01-01T00:00:00.000Z',
     ROTA_TENANT: 'acme',
     ROTA_AGENT: 'one',
@@ -209,12 +211,17 @@ test('ending it early reaches every member: children, other sessions, orphans; b
     'setsid sh -c "trap : TERM; while :; do sleep 0.02; done" & (setsid sleep 1000 &); sh -c "sleep 1000" & echo ready; wait';
   const begun = await begin(command(tree));
   await begun.said('ready');
-  begun.execution.end(100);
+  begun.execution.end(100, 'attempt');
   await begun.execution.ended;
-  const left = await endTree({ pid: 2 ** 22 + 1, startTime: 0 }, begun.task.attemptId, 0, systemClock);
+  const left = await endTree(
+    { pid: 2 ** 22 + 1, startTime: 0 },
+    { attemptId: begun.task.attemptId, step: null },
+    0,
+    systemClock,
+  );
   assert.deepEqual(left, []);
   const other = bystander.execution.root;
   assert.ok(other && isAlive(other));
-  bystander.execution.end(1_000);
+  bystander.execution.end(1_000, 'attempt');
   assert.equal((await bystander.execution.ended).signal, 'SIGTERM');
 });

@@ -3,10 +3,16 @@ import { accessSync, closeSync, constants, openSync, rmSync, statSync, writeSync
 import type { Socket } from 'node:net';
 import type { CommandAction } from '@rota/contract';
 import { type Account, accountOf } from '../helper/users.ts';
-import type { Task } from '../helperProtocol.ts';
 import type { Clock } from '../ports.ts';
 import { endTree, type Root, readProcess } from '../processTree.ts';
-import { type Ending, type Execution, type ExecutorPorts, NO_ENDING, type Prepare } from './execution.ts';
+import {
+  type Ending,
+  type Execution,
+  type ExecutorPorts,
+  NO_ENDING,
+  type Prepare,
+  type StepTask,
+} from './execution.ts';
 
 const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** After the command has ended: how long its pipes may be quiet before they are taken as held by a daemon. */
@@ -42,7 +48,7 @@ export function commandLine(step: CommandAction, account: Account): string[] {
 
 /** A small base as cron gives, then the job's own variables, then what tells the run. */
 export function commandEnvironment(
-  task: Task,
+  task: StepTask,
   step: CommandAction,
   account: Account,
 ): Record<string, string> {
@@ -58,6 +64,7 @@ export function commandEnvironment(
     ROTA_RUN: task.run.id,
     ROTA_ATTEMPT: task.attemptId,
     ROTA_ATTEMPT_NUMBER: String(task.run.number),
+    ROTA_STEP: task.step,
     ROTA_SCHEDULED_FOR: new Date(task.run.scheduledFor).toISOString(),
     ROTA_TENANT: task.run.tenant,
     ROTA_AGENT: task.agent.name,
@@ -83,7 +90,7 @@ function checkFolder(path: string): void {
 function start(
   argv: string[],
   env: Record<string, string>,
-  task: Task,
+  task: StepTask,
   step: CommandAction,
   ports: ExecutorPorts,
 ): Execution {
@@ -132,8 +139,9 @@ function start(
   return {
     root,
     ended: Promise.race([watched, stuck.promise]),
-    end(graceMs) {
-      treeEnded ??= endTree(root, task.attemptId, graceMs, ports.clock).then((left) => {
+    end(graceMs, extent) {
+      const mark = { attemptId: task.attemptId, step: extent === 'step' ? task.step : null };
+      treeEnded ??= endTree(root, mark, graceMs, ports.clock).then((left) => {
         if (left.length === 0) return;
         const error = `these processes could not be ended: ${left.join(', ')}`;
         stuck.resolve({ ...NO_ENDING, outcome: 'failed', reason: 'exitStatusLost', error });

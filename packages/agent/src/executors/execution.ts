@@ -17,6 +17,8 @@ export interface Ending {
   cpuMs: number | null;
   maxRssBytes: number | null;
   http: AttemptEnd['http'];
+  /** The body of an HTTP answer, as far as it was read. */
+  answer: { isWhole: boolean; text(): string } | null;
 }
 
 /** A step that has been begun. */
@@ -25,8 +27,8 @@ export interface Execution {
   root: Root | null;
   /** Never rejects. */
   ended: Promise<Ending>;
-  /** Ends it early: all that belongs to it, TERM first and KILL after `graceMs`. */
-  end(graceMs: number): void;
+  /** Ends it early: all that belongs to it, TERM first and KILL after `graceMs`; with the attempt, also what earlier steps left. */
+  end(graceMs: number, extent: 'step' | 'attempt'): void;
 }
 
 export interface HttpPorts {
@@ -56,7 +58,13 @@ export const NO_ENDING: Ending = {
   cpuMs: null,
   maxRssBytes: null,
   http: null,
+  answer: null,
 };
+
+/** A task, and which of its steps is to be executed. */
+export interface StepTask extends Task {
+  step: string;
+}
 
 /** A step that is ready to begin; one of the two is to be called. */
 export interface Prepared {
@@ -65,4 +73,8 @@ export interface Prepared {
 }
 
 /** Looks up what beginning needs. @throws with a message for people */
-export type Prepare<A extends Action> = (task: Task, action: A, ports: ExecutorPorts) => Promise<Prepared>;
+export type Prepare<A extends Action> = (
+  task: StepTask,
+  action: A,
+  ports: ExecutorPorts,
+) => Promise<Prepared>;

@@ -7,8 +7,8 @@ import { after, test } from 'node:test';
 import { defineHttp, type HttpAction } from '@rota/contract';
 import { generate } from 'selfsigned';
 import { systemClock } from '../clock.ts';
-import { NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
-import type { Ending, ExecutorPorts } from './execution.ts';
+import { NO_HTTP_SETTINGS } from '../helperProtocol.ts';
+import type { Ending, Execution, ExecutorPorts, StepTask } from './execution.ts';
 import { executeHttp } from './http.ts';
 import { createCookies } from './httpCookies.ts';
 import { isExpected } from './httpExpect.ts';
@@ -39,7 +39,7 @@ function step(url: string, changes: Partial<HttpAction> = {}): HttpAction {
 async function run(
   url: string,
   changes: Partial<HttpAction> = {},
-  onBegun?: (end: (graceMs: number) => void) => void,
+  onBegun?: (end: Execution['end']) => void,
 ): Promise<Ending & { output: string }> {
   let output = '';
   const ports = {
@@ -49,7 +49,11 @@ async function run(
       output += data.toString();
     },
   } as unknown as ExecutorPorts;
-  const prepared = await executeHttp({ attemptId: 'attempt-1' } as Task, step(url, changes), ports);
+  const prepared = await executeHttp(
+    { attemptId: 'attempt-1', steps: [{}], step: 'main' } as StepTask,
+    step(url, changes),
+    ports,
+  );
   const execution = prepared.begin();
   onBegun?.(execution.end);
   return { ...(await execution.ended), output };
@@ -88,7 +92,7 @@ test('a request carries method, query, headers, body, its key and who it is', as
 });
 
 test('forms and plain text have their types, and headers of the step win', async () => {
-  const task = { attemptId: 'a' };
+  const task = { attemptId: 'a', steps: [], step: 'main' };
   const body = { type: 'form', form: { a: '1 2' } } as const;
   const form = firstRequest(task, step('http://x/', { body }));
   assert.deepEqual(
@@ -214,7 +218,7 @@ test('a certificate that nobody trusts, and a server that speaks no TLS, are htt
 test('a request can be ended', async () => {
   const arrived = Promise.withResolvers<void>();
   const url = await serve(() => arrived.resolve());
-  const ending = await run(url, {}, (end) => void arrived.promise.then(() => end(0)));
+  const ending = await run(url, {}, (end) => void arrived.promise.then(() => end(0, 'attempt')));
   assert.equal(ending.outcome, 'failed');
 });
 

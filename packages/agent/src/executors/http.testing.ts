@@ -16,9 +16,9 @@ import {
 } from 'node:net';
 import { defineHttp, type HttpField, readJob } from '@rota/contract';
 import { systemClock } from '../clock.ts';
-import { type HttpSettings, NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
+import { type HttpSettings, NO_HTTP_SETTINGS } from '../helperProtocol.ts';
 import type { Clock } from '../ports.ts';
-import type { Ending, ExecutorPorts, HttpPorts } from './execution.ts';
+import type { Ending, ExecutorPorts, HttpPorts, StepTask } from './execution.ts';
 import { executeHttp } from './http.ts';
 import { createCookies } from './httpCookies.ts';
 
@@ -158,6 +158,10 @@ export async function runHttp(
       changes.onOutput?.();
     },
   } as unknown as ExecutorPorts;
-  const prepared = await executeHttp({ attemptId: 'attempt-1' } as Task, defineHttp(http), ports);
+  const prepared = await executeHttp(
+    { attemptId: 'attempt-1', steps: [{}], step: 'main' } as StepTask,
+    defineHttp(http),
+    ports,
+  );
   return { ...(await prepared.begin().ended), ...output };
 }

@@ -1,7 +1,7 @@
 import type { HttpAction, HttpResult } from '@rota/contract';
 import type { Clock, Timer } from '../ports.ts';
 import { type Ending, type Execution, type ExecutorPorts, NO_ENDING, type Prepare } from './execution.ts';
-import { readAnswer, sampleHeaders } from './httpAnswer.ts';
+import { readAnswer, sampleHeaders, textOf } from './httpAnswer.ts';
 import type { Connections } from './httpConnection.ts';
 import type { Cookies } from './httpCookies.ts';
 import { contentFault, isExpected } from './httpExpect.ts';
@@ -11,7 +11,7 @@ import { firstRequest, type HttpRequest, openBody, redirected, URL_LENGTH } from
 
 const REDIRECTS = [301, 302, 303, 307, 308];
 
-/** Makes a request. The attempt's id goes along as `Idempotency-Key`, so that the other side can tell repeats. */
+/** Makes a request. Its step's key goes along as `Idempotency-Key`, so that the other side can tell repeats. */
 export const executeHttp: Prepare<HttpAction> = async (task, step, ports) => {
   const { openConnections } = await import('./httpConnection.ts');
   const first = firstRequest(task, step);
@@ -19,7 +19,7 @@ export const executeHttp: Prepare<HttpAction> = async (task, step, ports) => {
     const abort = new AbortController();
     const watch = watchTimeouts(step, ports.clock, (fault) => abort.abort(fault));
     const { signal } = abort;
-    const journey: Journey = { watch, signal, ports, connections: null, http: null };
+    const journey: Journey = { watch, signal, ports, connections: null, http: null, answer: null };
     async function run(): Promise<Ending> {
       const body = await openBody(step.body);
       journey.connections = await openConnections(step, first, {
@@ -37,7 +37,10 @@ export const executeHttp: Prepare<HttpAction> = async (task, step, ports) => {
     return {
       root: null,
       ended: Promise.race([run(), aborted])
-        .catch((error): Ending => failedBy(signal.aborted ? signal.reason : error, journey.http))
+        .catch((error): Ending => {
+          const ending = failedBy(signal.aborted ? signal.reason : error, journey.http);
+          return { ...ending, answer: journey.answer };
+        })
         .finally(() => {
           watch.stop();
           journey.connections?.close(new Error('the step has ended'));
@@ -100,6 +103,8 @@ interface Journey {
   connections: Connections | null;
   /** The newest answer. */
   http: HttpResult | null;
+  /** Its body, once that was read. */
+  answer: Ending['answer'];
 }
 
 /** Sends, goes where it is sent on to, and judges the last answer. @throws HttpFault and what the connection throws */
@@ -144,11 +149,12 @@ async function follow(
       continue;
     }
     const content = await readAnswer(answer.body, answer.headers, step.sampleBytes, output);
+    journey.answer = { isWhole: content.isWhole, text: () => textOf(content, answer.headers) };
     if (!isAsExpected)
       throw new HttpFault('httpStatus', `status ${status}; expected ${step.expectStatus.join(', ')}`);
     const fault = await contentFault(step, content, answer.headers, journey.signal);
     if (fault !== null) throw new HttpFault('httpAnswer', fault);
-    return { ...NO_ENDING, http: journey.http };
+    return { ...NO_ENDING, http: journey.http, answer: journey.answer };
   }
 }
 

@@ -3,8 +3,8 @@ import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { HttpAction } from '@rota/contract';
 import type { FormData } from 'undici';
-import type { Task } from '../helperProtocol.ts';
 import { VERSION } from '../version.ts';
+import type { StepTask } from './execution.ts';
 import { HttpFault } from './httpFault.ts';
 import { basic } from './httpProxy.ts';
 
@@ -24,7 +24,7 @@ export interface HttpRequest {
 }
 
 /** The request as the step says it, without its body; headers that the step sets win. @throws Error when the URL is none */
-export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpAction): HttpRequest {
+export function firstRequest(task: KeyParts, step: HttpAction): HttpRequest {
   if (!URL.canParse(step.url)) throw new Error(`the url ${step.url} is not a URL`);
   const url = new URL(step.url);
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
@@ -33,7 +33,7 @@ export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpAction): H
     for (const each of [value].flat()) url.searchParams.append(name, each);
   const headers: Record<string, string> = { 'user-agent': `rota/${VERSION}` };
   if (step.idempotencyKey !== false)
-    headers['idempotency-key'] = step.idempotencyKey === true ? task.attemptId : step.idempotencyKey;
+    headers['idempotency-key'] = step.idempotencyKey === true ? keyOf(task) : step.idempotencyKey;
   if (step.compression) headers['accept-encoding'] = ENCODINGS;
   const type = contentType(step.body);
   if (type !== null) headers['content-type'] = type;
@@ -49,6 +49,13 @@ export function firstRequest(task: Pick<Task, 'attemptId'>, step: HttpAction): H
   // Its boundary is part of the type.
   if (step.body.type === 'multipart') delete headers['content-type'];
   return { method: step.method, url: url.href, headers, body: null };
+}
+
+type KeyParts = Pick<StepTask, 'attemptId' | 'steps' | 'step'>;
+
+/** The same for all tries of a step, and another for each step. */
+function keyOf({ attemptId, steps, step }: KeyParts): string {
+  return steps.length === 1 ? attemptId : `${attemptId}/${step}`;
 }
 
 function contentType(body: HttpAction['body']): string | null {

@@ -1,11 +1,10 @@
 import type { Action } from '@rota/contract';
-import type { Task } from '../helperProtocol.ts';
 import { executeCommand } from './command.ts';
-import type { ExecutorPorts, Prepared } from './execution.ts';
+import type { ExecutorPorts, Prepared, StepTask } from './execution.ts';
 import { executeHttp } from './http.ts';
 
 /** The executor of an action's kind. */
-export function prepareAction(task: Task, action: Action, ports: ExecutorPorts): Promise<Prepared> {
+export function prepareAction(task: StepTask, action: Action, ports: ExecutorPorts): Promise<Prepared> {
   switch (action.kind) {
     case 'command':
       return executeCommand(task, action, ports);

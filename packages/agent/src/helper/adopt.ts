@@ -1,84 +1,55 @@
-import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
-import type { HeldAttempt } from '../helperProtocol.ts';
-import { endTree, findRoot, isAlive, type Root } from '../processTree.ts';
-import type { Spool, Traces } from '../spool.ts';
-import { unseenEnd } from '../spoolFile.ts';
-import type { Runner, RunnerPorts } from './runner.ts';
-
-/** Between two looks at whether an adopted process has gone. */
-const POLL_MS = 250;
+import type { AttemptEnd } from '@rota/contract';
+import { findRoot, isAlive } from '../processTree.ts';
+import type { Spool } from '../spool.ts';
+import { type BeginRecord, type ProcessRecord, unseenEnd } from '../spoolFile.ts';
+import { adoptChain, whatIsLost } from './adoptChain.ts';
+import { Adoption } from './adoption.ts';
+import { type Runner, type RunnerPorts, TIMED_OUT } from './runner.ts';
 
 /**
  * Looks after an attempt whose helper has died: its exit status is lost, all else is not. It waits until the process
- * has gone, still holds it to its timeout, and writes an end that says what cannot be known any more.
+ * has gone, still holds it to its timeout, and writes an end that says what cannot be known any more. A chain goes on
+ * where it may.
  */
 export function adoptAttempt(attemptId: string, spool: Spool, ports: RunnerPorts): Runner {
-  const held: HeldAttempt = { attemptId, state: 'waiting', pid: null };
-  let early: { outcome: AttemptOutcome; reason: ReasonCode } | null = null;
-  let root: Root | null = null;
-  /** Resolved with the grace once it is to be ended, also when that is before its process is found. */
-  const wanted = Promise.withResolvers<number>();
-
-  function endEarly(outcome: AttemptOutcome, reason: ReasonCode, graceMs: number): void {
-    early ??= { outcome, reason };
-    wanted.resolve(graceMs);
-  }
+  const adoption = new Adoption(attemptId, spool, ports);
+  const { held } = adoption;
 
   async function look(): Promise<void> {
     if (await spool.readEnd(attemptId)) return settle();
-    const traces = await spool.readTraces(attemptId);
-    if (!traces.begin) {
+    const { begin, process } = await spool.readTraces(attemptId);
+    if (!begin) {
       const detail = 'the helper process ended before it began';
       ports.tell({ type: 'refused', attemptId, reason: 'notExecuted', detail });
       return ports.settled(attemptId);
     }
-    root = traces.process ?? findRoot(attemptId);
-    if (root && isAlive(root)) {
-      held.state = 'running';
-      held.pid = root.pid;
-      ports.tell({ type: 'running', attemptId, pid: root.pid });
-      const found = root;
-      const treeEnded = wanted.promise.then((graceMs) => endTree(found, attemptId, graceMs, ports.clock));
-      await untilGone(found, traces);
-      if (early) await treeEnded;
-    }
-    await spool.writeEnd(attemptId, await lostEnd(traces));
-    settle();
-  }
-
-  function untilGone(root: Root, { begin }: Traces): Promise<void> {
-    const timeoutMs = begin?.timeoutMs ?? null;
+    const steps = await spool.readSteps(attemptId);
+    const { timeoutMs, startedBootMs, killGraceMs } = begin;
     const deadline =
       timeoutMs === null
         ? null
-        : ports.clock.after(Math.max(0, (begin?.startedBootMs ?? 0) + timeoutMs - ports.clock.bootMs()), () =>
-            endEarly('timedOut', 'timeout', begin?.killGraceMs ?? 0),
+        : ports.clock.after(Math.max(0, startedBootMs + timeoutMs - ports.clock.bootMs()), () =>
+            adoption.endEarly(TIMED_OUT, killGraceMs),
           );
-    return new Promise((resolve) => {
-      const poll = () => {
-        if (isAlive(root)) {
-          ports.clock.after(POLL_MS, poll);
-          return;
-        }
-        deadline?.cancel();
-        resolve();
-      };
-      poll();
-    });
+    if (steps) await adoptChain(adoption, begin, steps);
+    else await spool.writeEnd(attemptId, await plainEnd(begin, process));
+    deadline?.cancel();
+    settle();
   }
 
-  async function lostEnd({ begin, process }: Traces): Promise<AttemptEnd> {
-    const isHttp = begin?.kind === 'http';
-    const wasSeen = process !== null || root !== null;
+  async function plainEnd(begin: BeginRecord, process: ProcessRecord | null): Promise<AttemptEnd> {
+    const mark = { attemptId, step: null };
+    const root = process ?? findRoot(mark);
+    if (root && isAlive(root)) {
+      adoption.running(root.pid);
+      await adoption.untilGone(root, mark, null);
+    }
+    const { reason, error } = whatIsLost(begin.kind, root !== null);
     return {
-      ...unseenEnd(isHttp ? 'interrupted' : 'exitStatusLost', await spool.outputBytes(attemptId)),
-      ...early,
-      error: isHttp
-        ? 'the helper process ended during the request'
-        : wasSeen
-          ? 'the helper process that watched the command ended before it'
-          : 'the helper process ended just when it started the command: nobody can know whether it ran',
-      durationMs: Math.max(0, Math.round(ports.clock.bootMs() - (begin?.startedBootMs ?? 0))),
+      ...unseenEnd(reason, await spool.outputBytes(attemptId)),
+      ...adoption.early,
+      error,
+      durationMs: adoption.since(begin.startedBootMs),
     };
   }
 
@@ -89,5 +60,5 @@ export function adoptAttempt(attemptId: string, spool: Spool, ports: RunnerPorts
   }
 
   look().catch(() => ports.settled(attemptId));
-  return { held, end: (graceMs) => endEarly('cancelled', 'cancelledByUser', graceMs) };
+  return adoption;
 }

@@ -6,7 +6,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { createServer } from 'node:net';
-import { systemClock } from '../clock.ts';
+import { systemClock, systemRandom } from '../clock.ts';
 import { helperPaths } from '../helperPaths.ts';
 import type { Log } from '../ports.ts';
 import { readProcess } from '../processTree.ts';
@@ -37,6 +37,7 @@ const service = createHelperService({
   spoolFolder: paths.spool,
   pipesFolder: paths.pipes,
   clock: systemClock,
+  random: systemRandom,
   log,
   syncFolder: createFolderSync(paths.spool),
   idle: leave,

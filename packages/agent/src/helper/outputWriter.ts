@@ -1,4 +1,13 @@
-import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import type { AttemptEnd } from '@rota/contract';
 import type { Clock, Timer } from '../ports.ts';
 import {
@@ -9,6 +18,7 @@ import {
   encodeOutput,
   encodeProcess,
   type ProcessRecord,
+  readRecord,
 } from '../spoolFile.ts';
 
 export interface OutputLimits {
@@ -49,22 +59,51 @@ export class OutputWriter {
   #gatheredStream: 'stdout' | 'stderr' = 'stdout';
   #timer: Timer | null = null;
 
-  /** Makes the file with its begin record. @throws when it exists, or the disk is full */
-  constructor(path: string, begin: BeginRecord, limits: OutputLimits, clock: Clock, onWritten: () => void) {
+  /** Makes the file with its begin record, or goes on with one that has it. @throws when it exists, or the disk is full */
+  constructor(
+    path: string,
+    begin: BeginRecord,
+    limits: OutputLimits,
+    clock: Clock,
+    onWritten: () => void,
+    start: 'new' | 'resume' = 'new',
+  ) {
     this.#path = path;
     this.#limits = limits;
     this.#clock = clock;
-    this.#startedMs = clock.bootMs();
+    this.#startedMs = begin.startedBootMs;
     this.#onWritten = onWritten;
-    this.#file = openSync(path, 'wx+', 0o600);
+    this.#file = openSync(path, start === 'new' ? 'wx+' : 'r+', 0o600);
     try {
-      const start = Buffer.concat([Buffer.alloc(END_RESERVE), encodeBegin(begin)]);
-      writeWhole(this.#file, start, 0);
-      this.#fileSize = start.length;
+      if (start === 'new') this.#begin(begin);
+      else this.#resume();
     } catch (error) {
       closeSync(this.#file);
-      rmSync(path, { force: true });
+      if (start === 'new') rmSync(path, { force: true });
       throw error;
+    }
+  }
+
+  #begin(begin: BeginRecord): void {
+    const start = Buffer.concat([Buffer.alloc(END_RESERVE), encodeBegin(begin)]);
+    writeWhole(this.#file, start, 0);
+    this.#fileSize = start.length;
+  }
+
+  /** Stands where the whole records of head and tail end. */
+  #resume(): void {
+    const head = measure(readFileSync(this.#path), END_RESERVE);
+    this.#fileSize = head.size;
+    this.#headBytes = head.bytes;
+    this.position = head.position;
+    this.#closeFullHead();
+    for (const number of segmentNumbers(`${this.#path}.tail`)) {
+      const path = `${this.#path}.tail/${number}`;
+      const { size, bytes, position } = measure(readFileSync(path), 0);
+      this.#tail.push({ number, file: openSync(path, 'r+'), size, bytes });
+      this.#tailCount = number;
+      this.#headOpen = false;
+      this.position = Math.max(this.position, position);
     }
   }
 
@@ -126,6 +165,10 @@ export class OutputWriter {
   #writeHead(output: Parameters<typeof encodeOutput>[0]): void {
     this.#headBytes += output.data.length;
     this.#append(encodeOutput(output));
+    this.#closeFullHead();
+  }
+
+  #closeFullHead(): void {
     const written = this.#fileSize - END_RESERVE;
     if (
       this.#headBytes >= this.#limits.headBytes ||
@@ -188,6 +231,29 @@ interface Segment {
   /** Length of the file, and of the output in it. */
   size: number;
   bytes: number;
+}
+
+/** Where whole records end, and the output in them. */
+function measure(data: Buffer, from: number): { size: number; bytes: number; position: number } {
+  const sum = { size: from, bytes: 0, position: 0 };
+  for (let read = readRecord(data, sum.size); read; read = readRecord(data, sum.size)) {
+    sum.size = read.next;
+    if (read.record.kind !== 'output') continue;
+    const { position, data: piece } = read.record.output;
+    sum.bytes += piece.length;
+    sum.position = position + piece.length;
+  }
+  return sum;
+}
+
+function segmentNumbers(folder: string): number[] {
+  try {
+    return readdirSync(folder)
+      .map(Number)
+      .sort((a, b) => a - b);
+  } catch {
+    return [];
+  }
 }
 
 /** False when the disk took it not or in part; the part is taken back. */

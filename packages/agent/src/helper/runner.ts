@@ -1,11 +1,12 @@
 import { fdatasync } from 'node:fs';
-import type { AttemptEnd, AttemptOutcome, ReasonCode } from '@rota/contract';
-import type { Ending, Execution, Prepared } from '../executors/execution.ts';
+import type { AttemptEnd, StepResult } from '@rota/contract';
 import type { FromHelper, HeldAttempt, HttpSettings, Task } from '../helperProtocol.ts';
-import type { Clock, Timer } from '../ports.ts';
+import type { Clock, Random, Timer } from '../ports.ts';
+import { type ChainOutcome, type ChainStore, createChain, isPlain, planOf } from './chain.ts';
+import type { Early } from './chainEnd.ts';
 import { OutputWriter } from './outputWriter.ts';
 import type { Pipes } from './pipes.ts';
-import { prepareSteps } from './steps.ts';
+import { StepLog } from './stepLog.ts';
 import type { UsageMeter } from './usage.ts';
 
 /** One attempt in the helper: from the order to start it to its durable end record. */
@@ -13,10 +14,15 @@ export interface Runner {
   readonly held: HeldAttempt;
   /** Cancels it. */
   end(graceMs: number): void;
+  /** Tells again what a new session has to know of it. */
+  tellAgain(): void;
+  /** Only for one that asked to go on: with what the permit says, or not at all. */
+  answer(task: Task | null): void;
 }
 
 export interface RunnerPorts {
   clock: Clock;
+  random: Random;
   usage: UsageMeter;
   pipes: Pipes;
   /** The spool's folder. */
@@ -29,122 +35,153 @@ export interface RunnerPorts {
   settled(attemptId: string): void;
 }
 
+export const CANCELLED: Early = { outcome: 'cancelled', reason: 'cancelledByUser' };
+export const TIMED_OUT: Early = { outcome: 'timedOut', reason: 'timeout' };
+
 /** Between two tries to write an end record that the disk did not take. */
 const END_RETRY_MS = 1_000;
 
 export function startRunner(task: Task, ports: RunnerPorts): Runner {
   const { attemptId } = task;
   const held: HeldAttempt = { attemptId, state: 'waiting', pid: null };
-  let execution: Execution | null = null;
-  let deadline: Timer | null = null;
-  let early: { outcome: AttemptOutcome; reason: ReasonCode } | null = null;
-
-  function endEarly(outcome: AttemptOutcome, reason: ReasonCode, graceMs: number): void {
-    early ??= { outcome, reason };
-    execution?.end(graceMs);
-  }
+  const told = createStepNews(attemptId, ports);
+  const chain = createChain(task, {
+    clock: ports.clock,
+    random: ports.random,
+    usage: ports.usage,
+    pipes: ports.pipes,
+    folder: ports.folder,
+    http: ports.http,
+    running(pid) {
+      held.state = 'running';
+      held.pid = pid;
+      ports.tell({ type: 'running', attemptId, pid });
+    },
+    tell: told.tell,
+  });
 
   async function run(): Promise<void> {
-    let writer: OutputWriter | null = null;
-    const prepared = await prepareSteps(task, {
-      clock: ports.clock,
-      usage: ports.usage,
-      pipes: ports.pipes,
-      folder: ports.folder,
-      http: ports.http,
-      output: (stream, data) => writer?.write(stream, data),
-    });
-    if (early !== null) return refuse(prepared, 'notExecuted', 'it was cancelled before it began');
+    await chain.prepare();
+    if (chain.stopped) return refuse('notExecuted', 'it was cancelled before it began');
     if (ports.clock.bootMs() > task.validUntilBootMs)
-      return refuse(prepared, 'permitExpired', 'its permit expired before it began');
+      return refuse('permitExpired', 'its permit expired before it began');
     const startedBootMs = ports.clock.bootMs();
+    let store: ChainStore;
     try {
-      writer = new OutputWriter(
-        `${ports.folder}/${attemptId}`,
-        {
-          attemptId,
-          kind: task.steps[0]?.action.kind ?? '',
-          startedBootMs,
-          timeoutMs: task.timeoutMs,
-          killGraceMs: task.killGraceMs,
-        },
-        task.output,
-        ports.clock,
-        () => ports.tell({ type: 'output', attemptId }),
-      );
+      store = makeStore(startedBootMs);
     } catch (error) {
-      return refuse(prepared, 'notExecuted', `its spool file could not be written: ${messageOf(error)}`);
+      return refuse('notExecuted', `its spool files could not be written: ${(error as Error).message}`);
     }
-    execution = prepared.begin();
-    if (execution.root) writer.writeProcess(execution.root);
-    held.state = 'running';
-    held.pid = execution.root?.pid ?? null;
-    ports.tell({ type: 'running', attemptId, pid: held.pid });
-    if (task.timeoutMs !== null) {
-      deadline = ports.clock.after(task.timeoutMs, () => endEarly('timedOut', 'timeout', task.killGraceMs));
-    }
-    const ending = await execution.ended;
-    (deadline as Timer | null)?.cancel();
-    writer.flush();
-    const durationMs = Math.max(0, Math.round(ports.clock.bootMs() - startedBootMs));
-    await writeEnd(writer, attemptEnd(ending, early, durationMs, writer.position), ports);
+    const deadline = watchDeadline(task.timeoutMs);
+    const outcome = await chain.run(store);
+    deadline?.cancel();
+    await writeEnd({ ...store, log: store.log ?? keepResult(outcome.end) }, outcome, ports);
     held.state = 'ended';
     ports.tell({ type: 'ended', attemptId });
     ports.settled(attemptId);
   }
 
-  function refuse(prepared: Prepared, reason: 'notExecuted' | 'permitExpired', detail: string): void {
-    prepared.discard();
+  /** The begin record comes last: without it, nothing was executed. @throws when the disk takes it not */
+  function makeStore(startedBootMs: number): ChainStore {
+    const path = `${ports.folder}/${attemptId}`;
+    const log = isPlain(task.steps)
+      ? null
+      : StepLog.create(`${path}.steps`, chain.firstRecords(startedBootMs));
+    const begin = {
+      attemptId,
+      kind: task.steps[0]?.action.kind ?? '',
+      startedBootMs,
+      timeoutMs: task.timeoutMs,
+      killGraceMs: task.killGraceMs,
+    };
+    try {
+      const writer = new OutputWriter(path, begin, task.output, ports.clock, () =>
+        ports.tell({ type: 'output', attemptId }),
+      );
+      return { writer, log, startedBootMs };
+    } catch (error) {
+      log?.discard();
+      throw error;
+    }
+  }
+
+  function watchDeadline(timeoutMs: number | null): Timer | null {
+    return timeoutMs === null
+      ? null
+      : ports.clock.after(timeoutMs, () => chain.stop(TIMED_OUT, task.killGraceMs));
+  }
+
+  /** What one plain step gave and an end record has no place for, goes into a file of its own. */
+  function keepResult({ result, steps }: AttemptEnd): StepLog | null {
+    if (result === null) return null;
+    const step = { result: steps[0] as StepResult, kept: null, cpuMs: null, maxRssBytes: null };
+    try {
+      return StepLog.create(`${ports.folder}/${attemptId}.steps`, [
+        { kind: 'plan', steps: planOf(task.steps), isPlain: true },
+        { kind: 'ended', ...step },
+      ]);
+    } catch {
+      // The disk is full: the rest of the end is worth more.
+      return null;
+    }
+  }
+
+  function refuse(reason: 'notExecuted' | 'permitExpired', detail: string): void {
+    chain.discard();
     ports.tell({ type: 'refused', attemptId, reason, detail });
     ports.settled(attemptId);
   }
 
   void run();
-  return { held, end: (graceMs) => endEarly('cancelled', 'cancelledByUser', graceMs) };
+  return {
+    held,
+    end: (graceMs) => chain.stop(CANCELLED, graceMs),
+    tellAgain() {
+      if (held.state === 'running') told.again();
+    },
+    answer() {},
+  };
 }
 
-/** What is reported: that it was ended early counts for more than how it went down. */
-function attemptEnd(
-  ending: Ending,
-  early: { outcome: AttemptOutcome; reason: ReasonCode } | null,
-  durationMs: number,
-  outputBytes: number,
-): AttemptEnd {
-  const error = ending.error?.slice(0, 2_000) ?? null;
+/** Tells how the steps of an attempt get on, and knows what was told last of each. */
+export function createStepNews(attemptId: string, ports: Pick<RunnerPorts, 'tell'>) {
+  const newest = new Map<number, Extract<FromHelper, { type: 'step' }>>();
   return {
-    ...ending,
-    ...early,
-    error,
-    durationMs,
-    outputBytes,
-    outputDroppedBytes: 0,
-    steps: [],
-    result: null,
-    summary: null,
+    tell(step: Extract<FromHelper, { type: 'step' }>['step']): void {
+      const message: FromHelper = { type: 'step', attemptId, step };
+      newest.set(step.index, message);
+      ports.tell(message);
+    },
+    again(): void {
+      for (const message of newest.values()) ports.tell(message);
+    },
   };
 }
 
 /** Writes the end until the disk takes it, and makes all of the attempt durable. */
-async function writeEnd(writer: OutputWriter, end: AttemptEnd, ports: RunnerPorts): Promise<void> {
+export async function writeEnd(
+  { writer, log }: Omit<ChainStore, 'startedBootMs'>,
+  { end, unwritten }: ChainOutcome,
+  ports: Pick<RunnerPorts, 'clock' | 'syncFolder'>,
+): Promise<void> {
+  // The steps' file has all the rest.
+  const record: AttemptEnd = { ...end, steps: unwritten, result: null };
   while (true) {
     try {
-      writer.writeEnd(end);
-      await Promise.all(writer.descriptors.map(sync));
+      writer.writeEnd(record);
+      await Promise.all([...writer.descriptors.map(sync), log?.sync()]);
       await ports.syncFolder();
-      writer.close();
-      return;
+      break;
     } catch {
       await new Promise<void>((resolve) => ports.clock.after(END_RETRY_MS, resolve));
     }
   }
+  writer.close();
+  log?.close();
 }
 
 function sync(descriptor: number): Promise<void> {
   return new Promise((resolve, reject) =>
     fdatasync(descriptor, (error) => (error ? reject(error) : resolve())),
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

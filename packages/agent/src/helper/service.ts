@@ -8,7 +8,7 @@ import {
   type Task,
   type ToHelper,
 } from '../helperProtocol.ts';
-import type { Clock, Log, Timer } from '../ports.ts';
+import type { Clock, Log, Random, Timer } from '../ports.ts';
 import { openSpool } from '../spool.ts';
 import { adoptAttempt } from './adopt.ts';
 import { createPipes } from './pipes.ts';
@@ -34,6 +34,7 @@ export function createHelperService(options: {
   spoolFolder: string;
   pipesFolder: string;
   clock: Clock;
+  random: Random;
   log: Log;
   syncFolder(): Promise<void>;
   /** Nothing runs and nobody is there: end. */
@@ -51,6 +52,7 @@ export function createHelperService(options: {
   let isLeft = false;
   const ports: RunnerPorts = {
     clock,
+    random: options.random,
     usage: createUsageMeter(clock),
     pipes: createPipes(options.pipesFolder),
     folder: options.spoolFolder,
@@ -109,6 +111,7 @@ export function createHelperService(options: {
       pid: options.pid,
       attempts,
     });
+    for (const runner of runners.values()) runner.tellAgain();
   }
 
   function obey(message: ToHelper): void {
@@ -124,6 +127,9 @@ export function createHelperService(options: {
         if (runners.has(message.attemptId)) return;
         running.add(message.attemptId);
         runners.set(message.attemptId, adoptAttempt(message.attemptId, spool, ports));
+        return;
+      case 'continue':
+        runners.get(message.attemptId)?.answer(message.task);
         return;
       case 'end':
         end(message.attemptId, message.graceMs);

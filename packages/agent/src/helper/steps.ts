@@ -1,38 +1,72 @@
 import { lookup } from 'node:dns';
-import type { Step } from '@rota/contract';
-import { type Ending, type ExecutorPorts, NO_ENDING, type Prepared } from '../executors/execution.ts';
-import { createCookies } from '../executors/httpCookies.ts';
+import { type ReasonCode, renderAction, type Situation, type Step, TemplateError } from '@rota/contract';
+import {
+  type Ending,
+  type ExecutorPorts,
+  type HttpPorts,
+  NO_ENDING,
+  type Prepared,
+} from '../executors/execution.ts';
 import { prepareAction } from '../executors/index.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
+import { readSecrets } from './secrets.ts';
 
 /** Where output goes, and what executing needs of the helper. */
-export type StepsPorts = Omit<ExecutorPorts, 'http'> & { http: HttpSettings };
+export type StepPorts = Omit<ExecutorPorts, 'http'> & {
+  http: HttpSettings;
+  cookies: HttpPorts['cookies'];
+};
+
+/** Why a step is not even begun. */
+export interface StepFault {
+  reason: ReasonCode;
+  error: string;
+}
 
 /**
- * Makes the steps of one attempt ready; once begun, output goes to the ports and the ending comes from the execution. All
- * else about the attempt (its permit, its spool, its timeout, who is told) belongs to its runner. Never throws, and
- * neither does what it returns: a step that cannot begin is one that has failed.
+ * Makes one try of a step ready: its templates are rendered now. Never throws, and neither does what it returns: a try that
+ * cannot begin is one that has failed.
  */
-export async function prepareSteps(task: Task, ports: StepsPorts): Promise<Prepared> {
+export async function prepareStep(
+  task: Task,
+  step: Step,
+  situation: Situation,
+  ports: StepPorts,
+): Promise<{ prepared: Prepared } | { prepared: null; fault: StepFault }> {
+  const { values, faults } = await readSecrets(task.secrets);
   let prepared: Prepared;
   try {
-    prepared = await prepareAction(task, (task.steps[0] as Step).action, {
+    const action = renderAction(step.action, { ...situation, secrets: values });
+    prepared = await prepareAction({ ...task, step: step.name }, action, {
       ...ports,
-      http: { settings: ports.http, lookup, cookies: createCookies() },
+      http: { settings: ports.http, lookup, cookies: ports.cookies },
     });
   } catch (error) {
+    if (error instanceof TemplateError)
+      return {
+        prepared: null,
+        fault: { reason: 'templateFailed', error: withCauses(error.message, faults) },
+      };
     prepared = neverBegun(error);
   }
   return {
-    begin() {
-      try {
-        return prepared.begin();
-      } catch (error) {
-        return neverBegun(error).begin();
-      }
+    prepared: {
+      begin() {
+        try {
+          return prepared.begin();
+        } catch (error) {
+          return neverBegun(error).begin();
+        }
+      },
+      discard: () => prepared.discard(),
     },
-    discard: () => prepared.discard(),
   };
+}
+
+/** A template that names a secret without a value is told why it has none. */
+function withCauses(message: string, faults: Map<string, string>): string {
+  const causes = [...faults].filter(([name]) => message.includes(name)).map(([, fault]) => fault);
+  return [message, ...causes].join('; ');
 }
 
 /** An execution that has failed before it began. */

@@ -1,0 +1,367 @@
+import {
+  type AttemptEnd,
+  type AttemptOutcome,
+  isRetried,
+  type ReasonCode,
+  retryDelayMs,
+  type Situation,
+  type Step,
+  type StepResult,
+  type StepScope,
+  situationOf,
+  unmetBy,
+  WhenError,
+} from '@rota/contract';
+import type { Ending, Execution, Prepared } from '../executors/execution.ts';
+import { createCookies } from '../executors/httpCookies.ts';
+import type { HttpSettings, Task } from '../helperProtocol.ts';
+import type { Clock, Random, Timer } from '../ports.ts';
+import {
+  blankStep,
+  type EndedStep,
+  type KeptText,
+  type OpenStep,
+  type PlannedStep,
+  type StepRecord,
+} from '../stepsFile.ts';
+import { chainEnd, type Early, goesOnAfter, scopeOf } from './chainEnd.ts';
+import type { OutputWriter } from './outputWriter.ts';
+import type { Pipes } from './pipes.ts';
+import type { StepLog } from './stepLog.ts';
+import { createStepOutput, type StepOutput } from './stepOutput.ts';
+import { prepareStep, type StepFault } from './steps.ts';
+import type { UsageMeter } from './usage.ts';
+
+/** Executes the steps of one attempt, in sequence. */
+export interface Chain {
+  /** Makes the first step ready, before it is sure that it begins; not for a chain that goes on. */
+  prepare(): Promise<void>;
+  /** What the steps' file is to begin with, when there is one. */
+  firstRecords(startedBootMs: number): StepRecord[];
+  /** Begins, at once when there is nothing left to write down; resolves once nothing runs any more. Never rejects. */
+  run(store: ChainStore): Promise<ChainOutcome>;
+  /** Ends it early: what runs is ended, what waits runs no more. */
+  stop(early: Early, graceMs: number): void;
+  readonly stopped: Early | null;
+  /** Instead of `run`. */
+  discard(): void;
+}
+
+export interface ChainPorts {
+  clock: Clock;
+  random: Random;
+  usage: UsageMeter;
+  pipes: Pipes;
+  /** The spool's folder. */
+  folder: string;
+  http: HttpSettings;
+  /** The first step that could begin has begun; null when no process belongs to it. */
+  running(pid: number | null): void;
+  /** How a step of a chain gets on. */
+  tell(step: StepResult): void;
+}
+
+/** Where what is executed leaves its traces. */
+export interface ChainStore {
+  writer: OutputWriter;
+  /** Null for one plain step, of which nothing else is to be remembered. */
+  log: StepLog | null;
+  startedBootMs: number;
+}
+
+/** What an earlier helper left of the chain. */
+export interface ChainPast {
+  ended: EndedStep[];
+  /** The step whose next try is waited for. */
+  open: (OpenStep & { waiting: NonNullable<OpenStep['waiting']> }) | null;
+}
+
+export interface ChainOutcome {
+  end: AttemptEnd;
+  /** Results that the disk did not take. */
+  unwritten: StepResult[];
+}
+
+/** A try that can begin, or the reason why it cannot. */
+type Ready = { prepared: Prepared } | { prepared: null; fault: StepFault };
+
+/** One step that neither waits nor is waited for: it needs no notes. */
+export function isPlain(steps: Step[]): boolean {
+  const [step, ...others] = steps as [Step, ...Step[]];
+  return others.length === 0 && step.retry === null && step.when === null && !step.continueOnFailure;
+}
+
+export function planOf(steps: Step[]): PlannedStep[] {
+  return steps.map(({ name, action, continueOnFailure }) => ({ name, kind: action.kind, continueOnFailure }));
+}
+
+export function createChain(task: Task, ports: ChainPorts, past: ChainPast | null = null): Chain {
+  const { clock } = ports;
+  const plan = planOf(task.steps);
+  const cookies = createCookies();
+  const ended: EndedStep[] = [];
+  const scopes: Record<string, StepScope> = {};
+  const unwritten: StepResult[] = [];
+  let first: { index: number; ready: Ready } | null = null;
+  let stopped: Early | null = null;
+  let store: ChainStore | null = null;
+  let execution: Execution | null = null;
+  let passage: StepOutput | null = null;
+  let wake: (() => void) | null = null;
+  /** The note that the first step begins is one of `firstRecords`. */
+  let isFirstNoted = past === null;
+  let isRunningTold = false;
+
+  for (const step of past?.ended ?? []) remember(step);
+
+  /** Skipped steps that were found before there was a store are in `firstRecords`. */
+  function remember(step: EndedStep): void {
+    ended.push({ ...step, kept: null });
+    scopes[step.result.name] = scopeOf(step.result, step.kept);
+  }
+
+  const situation = (): Situation => situationOf(task, { ...scopes });
+
+  /** Passes over steps whose condition does not hold, up to the next one that is to begin; null when none is left. */
+  async function prepareFrom(from: number): Promise<{ index: number; ready: Ready } | null> {
+    for (let index = from; index < task.steps.length; index++) {
+      const step = task.steps[index] as Step;
+      let unmet: string | null;
+      try {
+        unmet = step.when === null ? null : unmetBy(step.when, situation());
+      } catch (error) {
+        if (!(error instanceof WhenError)) throw error;
+        const fault: StepFault = { reason: 'conditionFailed', error: error.message };
+        return { index, ready: { prepared: null, fault } };
+      }
+      if (unmet === null) return { index, ready: await prepareTry(step) };
+      const skipped = { ...blankStep(index, step.name, 'skipped', position()), detail: unmet.slice(0, 500) };
+      settle({ result: skipped, kept: null, cpuMs: null, maxRssBytes: null });
+    }
+    return null;
+  }
+
+  function prepareTry(step: Step): Promise<Ready> {
+    return prepareStep(task, step, situation(), {
+      clock,
+      usage: ports.usage,
+      pipes: ports.pipes,
+      folder: ports.folder,
+      http: ports.http,
+      cookies,
+      output: (stream, data) => passage?.write(stream, data),
+    });
+  }
+
+  function position(): number {
+    store?.writer.flush();
+    return store?.writer.position ?? 0;
+  }
+
+  /** The step runs no more. */
+  function settle(step: EndedStep): void {
+    remember(step);
+    if (!store?.log) return;
+    const isLast = step.result.index === plan.length - 1;
+    const record: StepRecord = { kind: 'ended', ...step, kept: isLast ? null : step.kept };
+    if (!store.log.tryAppend(record)) unwritten.push(step.result);
+    ports.tell(step.result);
+  }
+
+  /** Null once it is on the disk that the try begins, so that nobody begins it again. */
+  async function note(index: number, number: number, outputFrom: number): Promise<StepFault | null> {
+    if (isFirstNoted) {
+      isFirstNoted = false;
+      return null;
+    }
+    if (!store?.log) return null;
+    const { timeoutMs } = task.steps[index] as Step;
+    try {
+      store.log.append({ kind: 'started', index, number, bootMs: clock.bootMs(), timeoutMs, outputFrom });
+      await store.log.sync();
+      return null;
+    } catch (error) {
+      const { message } = error as Error;
+      return { reason: 'stepNotWritten', error: `the note that it begins could not be written: ${message}` };
+    }
+  }
+
+  /** All tries of a step, from the one that is ready on, or from the wait for it. */
+  async function runStep(index: number, begin: Ready | NonNullable<ChainPast['open']>): Promise<StepResult> {
+    const step = task.steps[index] as Step;
+    const { startedBootMs } = store as ChainStore;
+    const since = (from: number) => Math.max(0, Math.round(clock.bootMs() - from));
+    let stepBootMs = clock.bootMs();
+    let result = blankStep(index, step.name, 'running', position());
+    let last: Tried = { kept: null, cpuMs: null, maxRssBytes: null };
+    let ready: Ready | null;
+    if ('waiting' in begin) {
+      stepBootMs = begin.startedBootMs;
+      ({ result } = begin.waiting);
+      await wait(begin.waiting.againBootMs - clock.bootMs());
+      ready = stopped ? null : await prepareTry(step);
+    } else ready = begin;
+    for (;;) {
+      if (stopped || !ready) {
+        ready?.prepared?.discard();
+        result =
+          result.tries === 0 ? { ...result, state: 'notRun' } : { ...result, ...endedBy(stopped as Early) };
+        break;
+      }
+      const number = result.tries + 1;
+      const fault = ready.prepared ? await note(index, number, position()) : ready.fault;
+      if (fault) {
+        ready.prepared?.discard();
+        result = { ...result, state: 'failed', reason: fault.reason, error: fault.error };
+        break;
+      }
+      if (stopped) continue;
+      const { prepared } = ready as { prepared: Prepared };
+      result = {
+        ...blankStep(index, step.name, 'running', result.outputFrom),
+        tries: number,
+        startedMs: Math.max(0, Math.round(stepBootMs - startedBootMs)),
+        outputTo: null,
+      };
+      const ending = await runTry(step, prepared, result);
+      last = add(last, ending);
+      result = { ...result, ...resultOf(ending), ...(stopped ? endedBy(stopped) : {}) };
+      const { retry } = step;
+      if (stopped || !retry || number > retry.times || !isRetried(retry, retriedEnd(ending))) break;
+      const delayMs = retryDelayMs(retry, number, ports.random.unit);
+      result = { ...result, state: 'retrying', durationMs: since(stepBootMs), outputTo: null };
+      store?.log?.tryAppend({ kind: 'retrying', result, againBootMs: clock.bootMs() + delayMs });
+      ports.tell(result);
+      await wait(delayMs);
+      ready = stopped ? null : await prepareTry(step);
+    }
+    if (result.tries > 0) result = { ...result, durationMs: since(stepBootMs) };
+    settle({ result: { ...result, outputTo: position() }, ...last });
+    return result;
+  }
+
+  async function runTry(step: Step, prepared: Prepared, result: StepResult): Promise<TryEnding> {
+    const { writer, log } = store as ChainStore;
+    const output = createStepOutput((stream, data) => writer.write(stream, data));
+    passage = output;
+    const begun = prepared.begin();
+    execution = begun;
+    const { root } = begun;
+    if (root && log) log.tryAppend({ kind: 'process', process: root });
+    else if (root) writer.writeProcess(root);
+    if (!isRunningTold) ports.running(root?.pid ?? null);
+    isRunningTold = true;
+    if (log) ports.tell(result);
+    let isLate = false;
+    let deadline: Timer | null = null;
+    if (step.timeoutMs !== null)
+      deadline = clock.after(step.timeoutMs, () => {
+        isLate = true;
+        begun.end(task.killGraceMs, 'step');
+      });
+    const ending = await begun.ended;
+    deadline?.cancel();
+    execution = null;
+    passage = null;
+    const stdout = output.kept();
+    const { answer } = ending;
+    const kept = answer ? { text: answer.text(), isWhole: answer.isWhole } : stdout;
+    return { ...ending, ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : {}), kept };
+  }
+
+  /** Resolves once the time has passed, or the chain is stopped. */
+  function wait(ms: number): Promise<void> {
+    if (stopped || ms <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = clock.after(ms, done);
+      function done(): void {
+        timer.cancel();
+        wake = null;
+        resolve();
+      }
+      wake = done;
+    });
+  }
+
+  async function firstToRun(): Promise<{
+    index: number;
+    ready: Ready | NonNullable<ChainPast['open']>;
+  } | null> {
+    if (!past) return first;
+    return past.open ? { index: past.open.index, ready: past.open } : prepareFrom(ended.length);
+  }
+
+  async function runSteps(): Promise<void> {
+    let next = await firstToRun();
+    while (next) {
+      const result = await runStep(next.index, next.ready);
+      if (stopped || !goesOnAfter(result, plan[result.index] as PlannedStep)) return;
+      next = await prepareFrom(result.index + 1);
+    }
+  }
+
+  return {
+    async prepare() {
+      first = await prepareFrom(0);
+    },
+    firstRecords(startedBootMs) {
+      const records: StepRecord[] = [{ kind: 'plan', steps: plan, isPlain: false }];
+      for (const step of ended) records.push({ kind: 'ended', ...step });
+      if (!first?.ready.prepared) return records;
+      const { index } = first;
+      const { timeoutMs } = task.steps[index] as Step;
+      records.push({ kind: 'started', index, number: 1, bootMs: startedBootMs, timeoutMs, outputFrom: 0 });
+      return records;
+    },
+    async run(chainStore) {
+      store = chainStore;
+      if (!first?.ready.prepared) {
+        ports.running(null);
+        isRunningTold = true;
+        isFirstNoted = false;
+      }
+      if (!past && store.log) for (const { result } of ended) ports.tell(result);
+      await runSteps();
+      const outputBytes = position();
+      const durationMs = Math.max(0, Math.round(clock.bootMs() - chainStore.startedBootMs));
+      const end = chainEnd(plan, ended, stopped, { durationMs, outputBytes });
+      return { end, unwritten };
+    },
+    stop(early, graceMs) {
+      stopped ??= early;
+      execution?.end(graceMs, 'attempt');
+      wake?.();
+    },
+    get stopped() {
+      return stopped;
+    },
+    discard() {
+      first?.ready.prepared?.discard();
+    },
+  };
+}
+
+type TryEnding = Ending & { kept: KeptText };
+type Tried = Pick<EndedStep, 'kept' | 'cpuMs' | 'maxRssBytes'>;
+
+function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: ReasonCode } {
+  return { state: outcome, reason };
+}
+
+/** What is told of a try: all texts that leave the helper, beside the output itself, pass here. */
+function resultOf({ outcome, reason, exitCode, signal, error, http }: TryEnding): Partial<StepResult> {
+  return { state: outcome, reason, exitCode, signal, error: error?.slice(0, 2_000) ?? null, http };
+}
+
+function retriedEnd({ outcome, reason, exitCode, http }: TryEnding) {
+  return { outcome, reason, exitCode, http };
+}
+
+/** The tries of a step together: time adds up, the newest output counts. */
+function add(sum: Tried, { kept, cpuMs, maxRssBytes }: TryEnding): Tried {
+  return {
+    kept,
+    cpuMs: cpuMs === null ? sum.cpuMs : (sum.cpuMs ?? 0) + cpuMs,
+    maxRssBytes: maxRssBytes === null ? sum.maxRssBytes : Math.max(sum.maxRssBytes ?? 0, maxRssBytes),
+  };
+}

@@ -1,0 +1,102 @@
+import type { AttemptEnd, AttemptOutcome, ReasonCode, StepResult, StepScope } from '@rota/contract';
+import type { EndedStep, KeptText, PlannedStep } from '../stepsFile.ts';
+import { blankStep } from '../stepsFile.ts';
+
+/** That an attempt was ended before its steps had. */
+export interface Early {
+  outcome: AttemptOutcome;
+  reason: ReasonCode;
+  error?: string;
+}
+
+/** How many bytes of text later steps may read as `output`. */
+const OUTPUT_LENGTH = 64 * 1024;
+const ERROR_LENGTH = 2_000;
+
+/** What templates and conditions can name of a step. */
+export function scopeOf(result: StepResult, kept: KeptText | null): StepScope {
+  const text = kept?.text ?? '';
+  return {
+    state: result.state,
+    status: result.http?.status ?? null,
+    headers: result.http?.headers ?? {},
+    json: kept?.isWhole ? readJson(text) : undefined,
+    exitCode: result.exitCode,
+    output: text.slice(-OUTPUT_LENGTH).replace(/\r?\n$/, ''),
+    durationMs: result.durationMs,
+    result: result.result === null ? undefined : readJson(result.result),
+    summary: result.summary,
+    tries: result.tries,
+  };
+}
+
+/** Undefined when the text is no JSON. */
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the chain goes on after this step. */
+export function goesOnAfter({ state }: StepResult, { continueOnFailure }: PlannedStep): boolean {
+  return state === 'succeeded' || state === 'skipped' || (continueOnFailure && isFailure(state));
+}
+
+function isFailure(state: StepResult['state']): boolean {
+  return state === 'failed' || state === 'timedOut';
+}
+
+/**
+ * What is reported of an attempt whose steps run no more. The step that ended it decides, else the last one that ran speaks
+ * for it; that it was ended early counts for more than how its step went down.
+ */
+export function chainEnd(
+  plan: PlannedStep[],
+  ended: EndedStep[],
+  early: Early | null,
+  measured: { durationMs: number; outputBytes: number },
+): AttemptEnd {
+  const results = ended.map(({ result }) => result);
+  const last = results.findLast(({ state }) => state !== 'skipped' && state !== 'notRun') ?? null;
+  const deciding = results.find((result) => !goesOnAfter(result, plan[result.index] as PlannedStep));
+  const speaks = deciding ?? last;
+  return {
+    outcome: 'succeeded',
+    reason: null,
+    ...(deciding && isFailure(deciding.state)
+      ? { outcome: deciding.state as AttemptOutcome, reason: deciding.reason }
+      : {}),
+    ...(early ? { outcome: early.outcome, reason: early.reason } : {}),
+    exitCode: speaks?.exitCode ?? null,
+    signal: speaks?.signal ?? null,
+    error: (early?.error ?? speaks?.error ?? null)?.slice(0, ERROR_LENGTH) ?? null,
+    http: speaks?.http ?? null,
+    ...measured,
+    cpuMs: most(
+      ended,
+      ({ cpuMs }) => cpuMs,
+      (a, b) => a + b,
+    ),
+    maxRssBytes: most(ended, ({ maxRssBytes }) => maxRssBytes, Math.max),
+    outputDroppedBytes: 0,
+    steps: plan.map(
+      ({ name }, index) =>
+        results.find((result) => result.index === index) ??
+        blankStep(index, name, 'notRun', measured.outputBytes),
+    ),
+    result: results.findLast(({ result }) => result !== null)?.result ?? null,
+    summary: results.findLast(({ summary }) => summary !== null)?.summary ?? null,
+  };
+}
+
+/** All that is known of a measure taken together; null when nothing is. */
+function most(
+  ended: EndedStep[],
+  measure: (step: EndedStep) => number | null,
+  together: (a: number, b: number) => number,
+): number | null {
+  const known = ended.map(measure).filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce(together);
+}
