@@ -126,6 +126,9 @@ const TABLES = [
   'replicas',
   'recoveries',
   'events',
+  'masterKeys',
+  'secrets',
+  'audit',
 ];
 
 /** The programs in a folder that their user may read, and an empty cluster. */

@@ -6,6 +6,7 @@ import { planningSuite } from './planning.ts';
 import { recoverySuite } from './recovery.ts';
 import { replicasSuite } from './replicas.ts';
 import { retentionSuite } from './retention.ts';
+import { secretsSuite } from './secrets.ts';
 import { sessionsSuite } from './sessions.ts';
 import type { Open } from './world.ts';
 
@@ -20,4 +21,5 @@ export function operationSuite(open: Open): void {
   retentionSuite(open);
   historySuite(open);
   recoverySuite(open);
+  secretsSuite(open);
 }

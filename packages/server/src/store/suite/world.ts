@@ -345,6 +345,8 @@ export class World {
       'agents',
       'idempotencyKeys',
       'events',
+      'secrets',
+      'audit',
     ]) {
       parts.push(
         // Without an order of its own, rows come in any.
