@@ -1,7 +1,8 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
-import type { ParamValue, Step } from './job.ts';
+import type { Step } from './job.ts';
 import { LIMITS } from './names.ts';
+import type { ParamValue } from './params.ts';
 import { DECLINE_CODES, REASON_CODES } from './reasons.ts';
 import { ATTEMPT_OUTCOMES, HttpResult, RUN_KINDS } from './run.ts';
 import { StepResult } from './step.ts';

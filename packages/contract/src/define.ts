@@ -1,16 +1,19 @@
 import { parseDuration, parseSchedule, ScheduleError } from '@rota/schedule';
-import { defineHttp, httpFaults } from './defineHttp.ts';
+import { defineSteps, retryFaults, stepsFaults } from './defineSteps.ts';
 import { type Fault, faultsOf, shown } from './faults.ts';
 import {
-  type Action,
   Document,
   JOB_FIELDS_LATER,
   JOB_VALUES_LATER,
   type JobDefinition,
   JobDocument,
   type ScheduleDefinition,
+  STEP_FIELDS_ONLY,
 } from './job.ts';
+import { createMeaning, type Meaning } from './meaning.ts';
 import { LIMITS } from './names.ts';
+import { defineParam, type Param, type ParamField, paramFaults } from './params.ts';
+import { defineRetry } from './retry.ts';
 
 /** Defaults of DESIGN section 2, in milliseconds. */
 export const JOB_DEFAULTS = {
@@ -48,11 +51,10 @@ export function readJob(
   }
   const faults = [...laterFaults(input, base), ...faultsOf(JobDocument, input, base)];
   const later = new Set(faults.filter((fault) => fault.code === 'notSupported').map((fault) => fault.path));
-  const shape = faults.filter((fault) => fault.code === 'notSupported' || !later.has(fault.path));
-  if (input === null || typeof input !== 'object' || Array.isArray(input)) return { faults: shape };
-  const meaning = meaningFaults(input as JobDocument, context.timezone, base, shape);
-  const all = [...shape, ...meaning];
-  if (all.length > 0) return { faults: all };
+  const told = faults.filter((fault) => fault.code === 'notSupported' || !later.has(fault.path));
+  if (input === null || typeof input !== 'object' || Array.isArray(input)) return { faults: told };
+  addMeaningFaults(input as JobDocument, context.timezone, createMeaning(told, base));
+  if (told.length > 0) return { faults: told };
   const document = pinZones(input as JobDocument, context.timezone);
   return { job: { document, definition: define(document, context.timezone) } };
 }
@@ -117,41 +119,17 @@ export function define(document: JobDocument, timezone: string): JobDefinition {
       staggerMs: ms(target?.stagger, JOB_DEFAULTS.staggerMs),
       max: target?.max ?? null,
     },
-    steps: [
-      {
-        name: 'main',
-        action: defineAction(document),
-        timeoutMs: null,
-        retry: null,
-        when: null,
-        continueOnFailure: false,
-      },
-    ],
-    params: {},
-    retry: null,
+    steps: defineSteps(document),
+    params: Object.fromEntries(
+      Object.entries(document.params ?? {}).map(([name, field]) => [name, defineParam(field)]),
+    ),
+    retry: document.retry === undefined ? null : defineRetry(document.retry),
     timeoutMs: document.timeout === undefined ? null : parseDuration(document.timeout),
     concurrency: 'forbid',
     catchUp: 'latest',
     startDeadlineMs: ms(document.startDeadline, JOB_DEFAULTS.startDeadlineMs),
-    onUnknown: 'hold',
+    onUnknown: document.onUnknown ?? 'hold',
   };
-}
-
-function defineAction(document: JobDocument): Action {
-  const { http } = document;
-  if (http === undefined) {
-    return {
-      kind: 'command',
-      command: document.command as string | string[],
-      shell: document.shell ?? 'sh',
-      env: document.env ?? {},
-      user: document.user ?? null,
-      cwd: document.cwd ?? null,
-      umask: document.umask ?? null,
-      stdin: document.stdin ?? '',
-    };
-  }
-  return defineHttp(http);
 }
 
 type ScheduleValue =
@@ -198,72 +176,37 @@ function pinZones(document: JobDocument, timezone: string): JobDocument {
   return { ...document, schedule } as JobDocument;
 }
 
-/** Faults that the schema cannot say: durations, schedules, fields that belong together. */
-function meaningFaults(document: JobDocument, timezone: string, base: string, shape: Fault[]): Fault[] {
-  const faults: Fault[] = [];
-  const at = (path: string) => (base === '' ? path : `${base}.${path}`);
-  const add = (path: string, code: Fault['code'], message: string) =>
-    faults.push({ path: at(path), code, message });
-  const broken = (path: string) =>
-    shape.some(
-      (fault) =>
-        fault.path === at(path) ||
-        fault.path.startsWith(`${at(path)}.`) ||
-        fault.path.startsWith(`${at(path)}[`),
-    );
-  const duration = (path: string, value: unknown, min: number, what: string) => {
-    if (typeof value !== 'string' || broken(path)) return;
-    const fault = durationFault(value, min, what);
-    if (fault) add(path, 'value', fault);
-  };
+/** Adds the faults that the schema cannot say: durations, schedules, steps, fields that belong together. */
+function addMeaningFaults(document: JobDocument, timezone: string, meaning: Meaning): void {
   const own = document as Record<string, unknown>;
-  duration('timeout', own.timeout, 1_000, 'at least 1s');
-  duration('startDeadline', own.startDeadline, 1_000, 'at least 1s');
-  if (isObject(own.target)) duration('target.stagger', own.target.stagger, 0, 'at least 0s');
-
-  const http = isObject(own.http) ? own.http : undefined;
-  const later =
-    isObject(document) && ['steps', 'external', 'kubernetes'].some((field) => Object.hasOwn(document, field));
-  if (own.command === undefined && own.http === undefined && !later)
-    add('command', 'missing', 'a job needs `command` or `http`');
-  if (own.command !== undefined && own.http !== undefined)
-    add('http', 'value', 'a job has `command` or `http`, not both');
-  if (own.http !== undefined) {
-    for (const field of ['shell', 'env', 'user', 'cwd', 'umask', 'stdin'] as const) {
-      if (own[field] !== undefined)
-        add(field, 'value', `belongs to \`command\`; a job with \`http\` does not take it`);
-    }
+  meaning.duration('timeout', own.timeout, 1_000, 'at least 1s');
+  meaning.duration('startDeadline', own.startDeadline, 1_000, 'at least 1s');
+  if (isObject(own.target)) meaning.duration('target.stagger', own.target.stagger, 0, 'at least 0s');
+  retryFaults(own.retry, meaning.inside('retry'));
+  const params: Record<string, Pick<Param, 'type'>> = {};
+  for (const [name, field] of Object.entries(isObject(own.params) ? own.params : {})) {
+    // Of a parameter that is broken only its name is known: nothing more is to be told where it is used.
+    params[name] = { type: 'number' };
+    if (meaning.broken(`params.${name}`)) continue;
+    paramFaults(field as ParamField, own.schedule !== undefined, meaning.inside(`params.${name}`).add);
+    params[name] = defineParam(field as ParamField);
   }
-  if (Array.isArray(own.command) && own.shell !== undefined)
-    add('shell', 'value', 'a command that is a list runs without a shell');
-  if (http) {
-    for (const field of ['timeout', 'connectTimeout', 'firstByteTimeout'])
-      duration(`http.${field}`, http[field], 100, 'at least 100ms');
-    httpFaults(
-      http,
-      (path) => !broken(`http.${path}`),
-      (path, code, message) => add(`http.${path}`, code, message),
-    );
-  }
+  stepsFaults(own, params, meaning);
   for (const { value, path } of scheduleList(document)) {
-    if (broken(path) || (typeof value !== 'string' && !isObject(value))) continue;
+    if (meaning.broken(path) || (typeof value !== 'string' && !isObject(value))) continue;
     if (typeof value !== 'string') {
       const kinds = ['cron', 'every', 'at'].filter((kind) => Object.hasOwn(value, kind));
       if (kinds.length !== 1) {
-        add(
-          path,
-          kinds.length === 0 ? 'missing' : 'value',
-          'a schedule has exactly one of `cron`, `every` and `at`',
-        );
+        const code = kinds.length === 0 ? 'missing' : 'value';
+        meaning.add(path, code, 'a schedule has exactly one of `cron`, `every` and `at`');
         continue;
       }
-      duration(`${path}.jitter`, value.jitter, 0, 'at least 0s');
-      if (value.jitter !== undefined && durationFault(value.jitter, 0, '')) continue;
+      meaning.duration(`${path}.jitter`, value.jitter, 0, 'at least 0s');
+      if (meaning.broken(path)) continue;
     }
     const fault = scheduleFault(value, timezone);
-    if (fault) add(path, 'value', fault);
+    if (fault) meaning.add(path, 'value', fault);
   }
-  return faults;
 }
 
 function scheduleFault(value: ScheduleValue, timezone: string): string | null {
@@ -276,19 +219,7 @@ function scheduleFault(value: ScheduleValue, timezone: string): string | null {
   }
 }
 
-function durationFault(text: string, min: number, rule: string): string | null {
-  try {
-    const value = parseDuration(text);
-    if (value < min) return `${shown(text)} is too short; ${rule}`;
-    if (value > LIMITS.durationMaxMs) return `${shown(text)} is too long; at most 365d`;
-    return null;
-  } catch (error) {
-    if (error instanceof ScheduleError) return error.message;
-    throw error;
-  }
-}
-
-/** Fields and values that the design has but this version does not. */
+/** Fields and values that the design has but this version does not, or not at the top of a job. */
 function laterFaults(input: unknown, base: string): Fault[] {
   if (!isObject(input)) return [];
   const at = (path: string) => (base === '' ? path : `${base}.${path}`);
@@ -297,6 +228,10 @@ function laterFaults(input: unknown, base: string): Fault[] {
     code: 'notSupported',
     message: `\`${field}\` is not supported yet`,
   }));
+  for (const field of STEP_FIELDS_ONLY.filter((field) => Object.hasOwn(input, field))) {
+    const message = 'belongs to a step; write `steps: [{name: …}]`';
+    faults.push({ path: at(field), code: 'notSupported', message });
+  }
   for (const [path, values] of Object.entries(JOB_VALUES_LATER)) {
     const value = path
       .split('.')

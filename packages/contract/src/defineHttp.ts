@@ -30,8 +30,8 @@ const CONNECTION_HEADERS = [
   'upgrade',
 ];
 
-/** The step with every default settled. The field must have been read before. */
-export function defineHttp(http: HttpField): HttpAction {
+/** The step with every default settled, `timeoutMs` from what stands around it. The field must have been read before. */
+export function defineHttp(http: HttpField, timeoutMs: number = HTTP_DEFAULTS.timeoutMs): HttpAction {
   const { expect, tls, proxy } = http;
   const hasBody = BODIES.some((body) => http[body] !== undefined);
   return {
@@ -43,7 +43,7 @@ export function defineHttp(http: HttpField): HttpAction {
     body: defineBody(http),
     auth: http.auth?.basic ?? (http.auth?.bearer === undefined ? null : { bearer: http.auth.bearer }),
     idempotencyKey: http.idempotencyKey ?? true,
-    timeoutMs: ms(http.timeout) ?? HTTP_DEFAULTS.timeoutMs,
+    timeoutMs: ms(http.timeout) ?? timeoutMs,
     connectTimeoutMs: ms(http.connectTimeout) ?? HTTP_DEFAULTS.connectTimeoutMs,
     firstByteTimeoutMs: ms(http.firstByteTimeout),
     redirects: http.redirects ?? HTTP_DEFAULTS.redirects,
@@ -123,13 +123,24 @@ export function httpFaults(
 
 function checkAddress(url: string | undefined, path: string, remedy: string, add: AddHttpFault): void {
   if (url === undefined) return;
-  const parsed = URL.parse(url);
+  const parsed = URL.parse(plainAddress(url));
   if (parsed === null) add(path, 'value', `${shown(url)} is not a URL`);
   else if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:')
     add(path, 'value', `${shown(url)}: only http:// and https:// are allowed`);
   else if (parsed.username !== '' || parsed.password !== '')
     add(path, 'value', `a user name or password in the URL is not allowed; ${remedy}`);
 }
+
+/** The address with something simple in place of its templates, as far as they leave it open what it is. */
+function plainAddress(url: string): string {
+  if (!url.includes('{{')) return url;
+  const plain = url.replace(TEMPLATE, '1');
+  if (!url.startsWith('{{')) return plain;
+  return plain.startsWith('1://') ? `http${plain.slice(1)}` : `http://${plain}`;
+}
+
+/** Roughly: what is no template is told elsewhere. */
+const TEMPLATE = /\{\{.*?\}\}/g;
 
 function checkHeaders(http: Record<string, unknown>, headers: HttpField['headers'], add: AddHttpFault): void {
   const seen = new Map<string, string>();
@@ -154,7 +165,7 @@ function checkAuth(auth: HttpField['auth'], add: AddHttpFault): void {
   const kinds = Object.keys(auth);
   if (kinds.length !== 1)
     add('auth', kinds.length === 0 ? 'missing' : 'value', 'has exactly one of `basic` and `bearer`');
-  else if (auth.basic?.username.includes(':'))
+  else if (auth.basic?.username.replace(TEMPLATE, '').includes(':'))
     add('auth.basic.username', 'value', 'must not contain ":", which ends the name');
 }
 

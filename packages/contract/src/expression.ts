@@ -1,10 +1,10 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
 import { nearest } from './faults.ts';
-import type { Param } from './job.ts';
 import { LIMITS } from './names.ts';
 import { patternFault } from './pattern.ts';
 import type { Situation } from './scope.ts';
+import type { Names } from './templateFaults.ts';
 
 /**
  * Conditions in the Common Expression Language. Nothing of them is code of ours, and what they may cost is bounded: by the
@@ -42,13 +42,6 @@ const STEP = {
   tries: 'int',
 } as const;
 const PARAM_TYPES = { string: 'string', number: 'dyn', boolean: 'bool' } as const;
-
-/** What an expression of a job can name beside what every job has. */
-export interface Names {
-  params: Record<string, Pick<Param, 'type'>>;
-  /** Earlier steps. */
-  steps: readonly string[];
-}
 
 /** What is wrong with the expression of a job's step; null when nothing that can be known before it runs. */
 export function expressionFault(text: string, names: Names): string | null {

@@ -126,6 +126,11 @@ export function shown(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
+/** The path of a field of what stands at `path`. */
+export function fieldPath(path: string, name: string): string {
+  return `${path}.${printable(name)}`;
+}
+
 function printable(name: string): string {
   return /^[\w.-]{1,60}$/.test(name) ? name : shown(name);
 }

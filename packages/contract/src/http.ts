@@ -25,12 +25,12 @@ const StatusText = Type.String({
 });
 const StatusNumber = Type.Integer({ minimum: 100, maximum: 599 });
 const Path = Type.String({
-  pattern: '^/[^\\u0000]*$',
+  pattern: '^(/|\\{\\{)[^\\u0000]*$',
   maxLength: LIMITS.pathLength,
   description: 'must be an absolute path',
 });
 const PathOrPem = Type.String({
-  pattern: '^(/[^\\u0000\\n]*|\\s*-----BEGIN [^\\u0000]*)$',
+  pattern: '^((/|\\{\\{)[^\\u0000\\n]*|\\s*-----BEGIN [^\\u0000]*)$',
   maxLength: LIMITS.pemLength,
   description: 'must be an absolute path or PEM text',
 });
@@ -133,7 +133,7 @@ export const HttpField = Type.Object(
           bearer: Type.Optional(
             Type.String({
               maxLength: LIMITS.headerLength,
-              pattern: '^[\\x21-\\x7e]+$',
+              pattern: '^([\\x21-\\x7e]+|[\\x20-\\x7e]*\\{\\{[\\x20-\\x7e]*)$',
               description: 'must be a token without spaces',
             }),
           ),

@@ -1,9 +1,10 @@
 import { type Static, Type } from 'typebox';
 import { type HttpAction, HttpField } from './http.ts';
 import { Labels } from './labels.ts';
-import { AGENT_NAME, ENV_NAME, JOB_NAME, LIMITS } from './names.ts';
-import type { Retry } from './retry.ts';
-import type { When } from './when.ts';
+import { AGENT_NAME, ENV_NAME, JOB_NAME, LIMITS, PARAM_NAME, STEP_NAME } from './names.ts';
+import { type Param, ParamField } from './params.ts';
+import { type Retry, RetryField } from './retry.ts';
+import { type When, WhenField } from './when.ts';
 
 /** The schema of a job as people write it. Durations are text here and milliseconds in `JobDefinition`. */
 
@@ -84,19 +85,19 @@ export const CommandField = Type.Union([
   ),
 ]);
 
-/** What stands beside `command` at the top of a job. */
+/** What stands beside `command`, at the top of a job or in a step. */
 export const commandFields = {
   shell: Type.Optional(Type.Enum(['sh', 'bash'])),
   env: Type.Optional(Env),
   user: Type.Optional(
     Type.String({
-      pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\\$?$',
+      pattern: '^([A-Za-z0-9_][A-Za-z0-9._-]{0,63}\\$?|[^\\u0000]{0,200}\\{\\{[^\\u0000]{1,200})$',
       description: 'must be the name of a user',
     }),
   ),
   cwd: Type.Optional(
     Type.String({
-      pattern: '^/[^\\u0000]*$',
+      pattern: '^(/|\\{\\{)[^\\u0000]*$',
       maxLength: LIMITS.pathLength,
       description: 'must be an absolute path',
     }),
@@ -104,6 +105,25 @@ export const commandFields = {
   umask: Type.Optional(Type.String({ pattern: '^0?[0-7]{3}$', description: 'must be octal, such as "022"' })),
   stdin: Type.Optional(Type.String({ maxLength: LIMITS.stdinLength })),
 };
+
+const StepField = Type.Object(
+  {
+    name: Type.String({
+      pattern: STEP_NAME,
+      description:
+        'must start with a letter and have only letters, digits, "_" and "-" (at most 50 characters)',
+    }),
+    command: Type.Optional(CommandField),
+    ...commandFields,
+    http: Type.Optional(HttpField),
+    timeout: Type.Optional(DurationText),
+    retry: Type.Optional(RetryField),
+    when: Type.Optional(WhenField),
+    continueOnFailure: Type.Optional(Type.Boolean()),
+  },
+  strict,
+);
+export type StepField = Static<typeof StepField>;
 
 /** A job as it stands in a document, in the API and in an export. */
 export const JobDocument = Type.Object(
@@ -119,11 +139,19 @@ export const JobDocument = Type.Object(
     command: Type.Optional(CommandField),
     ...commandFields,
     http: Type.Optional(HttpField),
+    steps: Type.Optional(Type.Array(StepField, { minItems: 1, maxItems: LIMITS.steps })),
+    params: Type.Optional(
+      Type.Record(Type.String({ pattern: PARAM_NAME }), ParamField, {
+        additionalProperties: false,
+        maxProperties: LIMITS.params,
+      }),
+    ),
     timeout: Type.Optional(DurationText),
+    retry: Type.Optional(RetryField),
     concurrency: Type.Optional(Type.Enum(['forbid'])),
     catchUp: Type.Optional(Type.Enum(['latest'])),
     startDeadline: Type.Optional(DurationText),
-    onUnknown: Type.Optional(Type.Enum(['hold'])),
+    onUnknown: Type.Optional(Type.Enum(['hold', 'retry'])),
   },
   strict,
 );
@@ -131,9 +159,6 @@ export type JobDocument = Static<typeof JobDocument>;
 
 /** Fields of the design that are not built yet: refused by name, never ignored. */
 export const JOB_FIELDS_LATER = [
-  'params',
-  'steps',
-  'retry',
   'pool',
   'priority',
   'after',
@@ -143,15 +168,14 @@ export const JOB_FIELDS_LATER = [
   'external',
   'heartbeat',
   'kubernetes',
-  'when',
-  'continueOnFailure',
 ] as const;
+/** Fields of steps that a job with one step at its top does not take. */
+export const STEP_FIELDS_ONLY = ['when', 'continueOnFailure'] as const;
 
 /** Values of the design that are not built yet, by field. */
 export const JOB_VALUES_LATER: Record<string, readonly string[]> = {
   concurrency: ['allow', 'queue', 'replace'],
   catchUp: ['skip', 'all'],
-  onUnknown: ['retry'],
   'target.pick': ['all', 'random', 'roundRobin', 'leastBusy'],
 };
 
@@ -203,17 +227,6 @@ export interface Step {
   /** Its failure neither ends the chain nor fails the run. */
   continueOnFailure: boolean;
 }
-
-/** A value that whoever triggers a run may give. */
-export interface Param {
-  type: 'string' | 'number' | 'boolean';
-  /** Null: it must be given, so that the job cannot have a schedule. */
-  default: ParamValue | null;
-  /** Null for any. */
-  choices: ParamValue[] | null;
-  description: string;
-}
-export type ParamValue = string | number | boolean;
 
 /** A job with every default settled: what planning, dispatch and agents work with. */
 export interface JobDefinition {

@@ -45,6 +45,9 @@ export const LIMITS = {
   stdinLength: 64 * 1024,
   pathLength: 4_096,
   urlLength: 8_192,
+  params: 50,
+  paramLength: 32 * 1024,
+  paramChoices: 100,
   steps: 50,
   stepNameLength: 50,
   /** JSON text of a step's or run's result. */

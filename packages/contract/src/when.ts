@@ -1,10 +1,11 @@
 import { type Static, Type } from 'typebox';
-import { ExpressionError, evaluateExpression, expressionFault, type Names } from './expression.ts';
+import { ExpressionError, evaluateExpression, expressionFault } from './expression.ts';
 import { type Fault, nearest, shown } from './faults.ts';
 import { Labels } from './labels.ts';
 import { LIMITS, STEP_NAME } from './names.ts';
 import type { Situation } from './scope.ts';
 import { STEP_STATES } from './step.ts';
+import type { Names } from './templateFaults.ts';
 
 /** Whether a step runs: every field that is there must hold. */
 
