@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { test } from 'node:test';
-import { AlreadyRunningError, backupServer, restoreServer } from './main.ts';
-import { startTestServer, temporaryHome } from './server.testing.ts';
+import { type TestContext, test } from 'node:test';
+import {
+  AlreadyRunningError,
+  backupServer,
+  loseSecrets,
+  MasterKeyError,
+  restoreServer,
+  startServer,
+} from './main.ts';
+import { startTestServer, type TestServer, temporaryHome } from './server.testing.ts';
 import { RESTORED_NONCE } from './store/recovery.ts';
 
 test('A backup that is made while the server writes is whole, and a restore brings back what it held', async (t) => {
@@ -89,4 +96,80 @@ test('What is not a whole backup is refused before anything is touched', async (
   await assert.rejects(restoreServer(server.home, cut), /cannot be restored/);
   assert.deepEqual(readFileSync(join(server.home, 'rota.db')), before);
   await assert.rejects(backupServer(join(server.home, 'nowhere'), bad), /there is no data/);
+});
+
+/** The tokens are in the backup, and the first one's file is not. */
+function startRestored(t: TestContext, home: string, { token }: TestServer): Promise<TestServer> {
+  writeFileSync(join(home, 'admin-token'), token);
+  return startTestServer(t, { home });
+}
+
+test('A backup has no master key in it, and a restore of its secrets needs the file', async (t) => {
+  const server = await startTestServer(t);
+  const value = { value: 'a value of the backup' };
+  assert.equal((await server.send('PUT', '/api/v1/secrets/TOKEN', value)).status, 200);
+  const keyFile = join(server.home, 'master-key');
+  const file = join(server.home, 'a.backup');
+  await backupServer(server.home, file);
+  const [{ id, key }] = JSON.parse(readFileSync(keyFile, 'utf8')).keys;
+  const content = readFileSync(file);
+  assert.ok(content.includes(id));
+  for (const form of [key, Buffer.from(key, 'base64'), value.value]) assert.ok(!content.includes(form));
+
+  const other = temporaryHome(t);
+  await assert.rejects(restoreServer(other, file), (error: Error) => {
+    assert.ok(error instanceof MasterKeyError);
+    assert.match(error.message, new RegExp(`1 secrets of the backup .*${other}/master-key.*${id}`));
+    return true;
+  });
+  assert.ok(!existsSync(join(other, 'rota.db')));
+  copyFileSync(keyFile, join(other, 'master-key'));
+  await restoreServer(other, file);
+  const restored = await startRestored(t, other, server);
+  assert.equal((await restored.send('GET', '/api/v1/secrets')).json.items[0].keyId, id);
+
+  const without = temporaryHome(t);
+  await restoreServer(without, file, { loseSecrets: true });
+  const empty = await startRestored(t, without, server);
+  assert.deepEqual((await empty.send('GET', '/api/v1/secrets')).json.items, []);
+  assert.equal((await empty.send('PUT', '/api/v1/secrets/TOKEN', value)).status, 200);
+});
+
+test('A backup without secrets is restored without the master key, and gets a new one', async (t) => {
+  const server = await startTestServer(t);
+  const reference = { agentEnv: 'APP_TOKEN' };
+  assert.equal((await server.send('PUT', '/api/v1/secrets/TOKEN', reference)).status, 200);
+  const file = join(server.home, 'a.backup');
+  await backupServer(server.home, file);
+  const other = temporaryHome(t);
+  await restoreServer(other, file);
+  const restored = await startRestored(t, other, server);
+  const { json } = await restored.send('GET', '/api/v1/secrets');
+  assert.equal(json.items[0].reference, 'APP_TOKEN');
+});
+
+test('A server whose master key is lost does not start before its secrets are given up', async (t) => {
+  const server = await startTestServer(t);
+  assert.equal((await server.send('PUT', '/api/v1/secrets/TOKEN', { value: 'lost for good' })).status, 200);
+  await server.store.close();
+  const options = { home: server.home, listen: '127.0.0.1:0', logTo: 'file' as const, env: {} };
+  await assert.rejects(loseSecrets(options), (error) => error instanceof AlreadyRunningError);
+  await server.stop();
+  assert.deepEqual(await loseSecrets(options), { secrets: 0, keys: [] });
+  const keyFile = join(server.home, 'master-key');
+  const [{ id }] = JSON.parse(readFileSync(keyFile, 'utf8')).keys;
+  rmSync(keyFile);
+  await assert.rejects(startServer(options), (error: Error) => {
+    assert.ok(error instanceof MasterKeyError);
+    for (const part of [keyFile, id, 'ROTA_MASTER_KEY_FILE']) assert.ok(error.message.includes(part));
+    return true;
+  });
+  assert.ok(!existsSync(keyFile));
+  // It may be anywhere.
+  mkdirSync(join(server.home, 'elsewhere'));
+  assert.deepEqual(await loseSecrets(options), { secrets: 1, keys: [id] });
+  const masterKeyFile = join(server.home, 'elsewhere/key');
+  const again = await startTestServer(t, { home: server.home, masterKeyFile });
+  assert.deepEqual((await again.send('GET', '/api/v1/secrets')).json.items, []);
+  assert.ok(existsSync(masterKeyFile) && !existsSync(keyFile));
 });

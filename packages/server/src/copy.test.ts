@@ -7,6 +7,7 @@ import {
   AlreadyRunningError,
   ConfigError,
   copyServer,
+  MasterKeyError,
   migrateServer,
   NotEmptyError,
   startServer,
@@ -84,6 +85,17 @@ test('Servers that start at one time on one empty database share what one of the
     ),
   );
   assert.equal(servers.filter(({ firstStart }) => firstStart).length, 1);
+  await assert.rejects(
+    startServer({
+      home: temporaryHome(t),
+      listen: '127.0.0.1:0',
+      logTo: 'file',
+      database: urlOf(address),
+      env: { ROTA_DATABASE_POOL_SIZE: '4' },
+    }),
+    (error) =>
+      error instanceof MasterKeyError && /All servers on a database need the same/.test(error.message),
+  );
   for (const server of servers) await server.stop();
 });
 
