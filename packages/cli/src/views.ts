@@ -73,7 +73,8 @@ export function nextText(output: Output, job: JobView): string {
 
 /** What a job does, on one line. */
 export function jobAction(job: JobView): string {
-  const { command, http } = job.document;
+  const { command, http, steps } = job.document;
+  if (steps) return steps.map(({ name }) => name).join(' → ');
   return command !== undefined ? commandText(command) : `${http?.method ?? 'GET'} ${http?.url ?? ''}`;
 }
 

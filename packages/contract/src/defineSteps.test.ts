@@ -5,7 +5,7 @@ import type { Fault } from './faults.ts';
 import type { HttpAction } from './http.ts';
 import type { JobDocument } from './job.ts';
 import { readParams } from './params.ts';
-import { secretUsesOf } from './templateFaults.ts';
+import { requiredSecretsOf, secretNamesOf } from './renderAction.ts';
 
 const UTC = { timezone: 'UTC' };
 
@@ -328,26 +328,23 @@ test('A broken template in a stored job is no matter when the job is defined', (
   assert.equal(job.steps[0]?.name, 'main');
 });
 
-test('The secrets of a document are known with their places', () => {
-  assert.deepEqual(
-    secretUsesOf({
+test('The secrets of a job are known, and which of them must be there', () => {
+  const job = define(
+    {
       name: 'a',
       steps: [
-        { name: 'one', command: 'echo {{ A }} {{ run.id }}', env: { X: '{{ secrets.B | default: "" }}' } },
+        { name: 'one', command: 'echo {{ A }} {{ run.id }} {{', env: { X: '{{ A }} {{ run.id }}' } },
+        { name: 'two', command: 'x', stdin: '{{ secrets.B | default: "" }}' },
         {
-          name: 'two',
-          http: { url: '{{A}}/', json: { expected: ['{{ C }}'] }, expect: { match: '{{ D }}' } },
+          name: 'three',
+          http: { url: '{{E}}/', json: { expected: ['{{ C }}'] }, expect: { match: '{{ D }}' } },
         },
       ],
-    }),
-    [
-      { name: 'A', path: 'steps[0].command', required: true },
-      { name: 'B', path: 'steps[0].env.X', required: false },
-      { name: 'A', path: 'steps[1].http.url', required: true },
-      { name: 'C', path: 'steps[1].http.json.expected[0]', required: true },
-    ],
+    },
+    'UTC',
   );
-  assert.deepEqual(secretUsesOf({ name: 'a', command: ['x', '{{ run.id }}'] }), []);
+  assert.deepEqual(secretNamesOf(job), ['A', 'B', 'C', 'E']);
+  assert.deepEqual(requiredSecretsOf(job), ['A', 'C', 'E']);
 });
 
 const PARAMS = define(

@@ -27,6 +27,5 @@ export * from './routes.ts';
 export * from './run.ts';
 export * from './scope.ts';
 export * from './step.ts';
-export { renderJson, renderText, TemplateError } from './template.ts';
-export { type SecretUse, secretUsesOf } from './templateFaults.ts';
+export { plainBraces, renderJson, renderText, TemplateError } from './template.ts';
 export * from './when.ts';

@@ -221,10 +221,19 @@ function fitting(text: string, place: string, { fits, says }: Rule): string {
 
 /** The secrets that a job's steps name, each once. */
 export function secretNamesOf({ steps }: Pick<JobDefinition, 'steps'>): string[] {
+  return namesIn(steps, () => true);
+}
+
+/** Those of them that must be there: the others have a default. */
+export function requiredSecretsOf({ steps }: Pick<JobDefinition, 'steps'>): string[] {
+  return namesIn(steps, ({ filters }) => !filters.some(({ name }) => name === 'default'));
+}
+
+function namesIn(steps: JobDefinition['steps'], counts: (template: Template) => boolean): string[] {
   const names = new Set<string>();
   for (const { action } of steps) {
     for (const template of templatesIn(action)) {
-      const name = secretOf(template);
+      const name = counts(template) ? secretOf(template) : null;
       if (name !== null) names.add(name);
     }
   }

@@ -44,6 +44,11 @@ export function parseTemplates(text: string): (string | Template)[] {
   return pieces;
 }
 
+/** A text that renders as this one: its braces are no templates. */
+export function plainBraces(text: string): string {
+  return text.replaceAll('{{', '{{ "{{" }}');
+}
+
 function parseTemplate(text: string, start: number): Template {
   let at = start + 2;
   const take = (pattern: RegExp): RegExpExecArray | null => {

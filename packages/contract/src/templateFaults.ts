@@ -3,14 +3,7 @@ import { SECRET_NAME } from './names.ts';
 import type { Param } from './params.ts';
 import { argumentFault, foldLiterals } from './renderAction.ts';
 import { placeInShell } from './shellTemplate.ts';
-import {
-  FILTER_NAMES,
-  parseTemplates,
-  secretOf,
-  TEMPLATE_ROOTS,
-  type Template,
-  TemplateError,
-} from './template.ts';
+import { FILTER_NAMES, parseTemplates, TEMPLATE_ROOTS, type Template, TemplateError } from './template.ts';
 
 /** What is wrong with the templates of a step, as far as it can be known before anything runs. */
 
@@ -61,34 +54,6 @@ export function templateFaults(
       add(path, 'value', error.message);
     }
   }
-}
-
-/** A secret that a step names. */
-export interface SecretUse {
-  name: string;
-  path: string;
-  /** False when the template has a default. */
-  required: boolean;
-}
-
-/** The secrets that a job's document names, and where: whether they exist only the server knows. The document must have been read before. */
-export function secretUsesOf(document: { steps?: unknown } & Record<string, unknown>): SecretUse[] {
-  const steps = Array.isArray(document.steps)
-    ? document.steps.map((step, index) => ({
-        step: step as Record<string, unknown>,
-        base: `steps[${index}].`,
-      }))
-    : [{ step: document, base: '' }];
-  return steps.flatMap(({ step, base }) =>
-    [...textsOf(step)].flatMap(({ path, text }) =>
-      parseTemplates(text).flatMap((piece) => {
-        const name = typeof piece === 'string' ? null : secretOf(piece);
-        if (name === null) return [];
-        const required = !(piece as Template).filters.some((filter) => filter.name === 'default');
-        return [{ name, path: base + path, required }];
-      }),
-    ),
-  );
 }
 
 interface Text {

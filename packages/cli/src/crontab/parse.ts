@@ -1,5 +1,5 @@
 import path from 'node:path/posix';
-import { ENV_NAME } from '@rota/contract';
+import { ENV_NAME, plainBraces } from '@rota/contract';
 import { describe } from './description.ts';
 import { type Line, readLine } from './line.ts';
 import { nameOf, uniqueName } from './name.ts';
@@ -207,11 +207,11 @@ function execution(reading: Reading, line: number, entry: Entry): Record<string,
     ...(user !== undefined && { LOGNAME: user }),
   };
   return {
-    ...shellCommand(shell, entry.command),
-    env,
+    ...shellCommand(shell, plainBraces(entry.command)),
+    env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, plainBraces(value)])),
     ...(user !== undefined && { user }),
-    ...(home !== undefined && { cwd: workingFolder(reading, line, home) }),
-    ...(entry.stdin !== '' && { stdin: entry.stdin }),
+    ...(home !== undefined && { cwd: plainBraces(workingFolder(reading, line, home)) }),
+    ...(entry.stdin !== '' && { stdin: plainBraces(entry.stdin) }),
   };
 }
 

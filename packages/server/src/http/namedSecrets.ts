@@ -1,4 +1,4 @@
-import { type Fault, type JobDefinition, nearest, secretNamesOf } from '@rota/contract';
+import { type Fault, type JobDefinition, nearest, requiredSecretsOf } from '@rota/contract';
 import { faulty } from './errors.ts';
 import type { Services } from './services.ts';
 
@@ -12,7 +12,7 @@ export interface Naming {
   path: string;
 }
 
-/** @throws Refusal `document.invalid` when a step names a secret that there is not, for its job or for all */
+/** @throws Refusal `document.invalid` when a step needs a secret that there is not, for its job or for all */
 export async function checkSecrets(
   { store }: Pick<Services, 'store'>,
   tenantId: string,
@@ -20,7 +20,7 @@ export async function checkSecrets(
 ): Promise<void> {
   const named = namings.flatMap((naming) =>
     naming.definition.steps.flatMap((step, index) =>
-      secretNamesOf({ steps: [step] }).map((name) => {
+      requiredSecretsOf({ steps: [step] }).map((name) => {
         const path = `${naming.path}${naming.chained ? `steps[${index}]` : step.action.kind}`;
         return { job: naming.job, name, path };
       }),
