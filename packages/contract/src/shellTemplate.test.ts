@@ -238,7 +238,7 @@ const { word } = fc.letrec<{ word: Word; bare: Word; quoted: Word }>((tie) => ({
       fixed('${Q:-z}', 'z'),
       fixed('$((1 + (2)))', '3'),
       fixed('`echo k`', 'k'),
-      fixed('\\\n', ''),
+      fixed('a\\\nb', 'ab'),
     ),
     fc.array(tie('quoted'), { maxLength: 4 }).map((words) => wrapped('"', joined(words), '"')),
   ),
