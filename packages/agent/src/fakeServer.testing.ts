@@ -154,7 +154,12 @@ export class FakeServer {
     return this.until(() => this.of(attemptId).end);
   }
 
-  offer(attemptId = `run-${++this.#attempts}-${this.#id}`, epoch = 1, kinds = ['command']): string {
+  /** An attempt id that nobody has. */
+  newId(): string {
+    return `run-${++this.#attempts}-${this.#id}`;
+  }
+
+  offer(attemptId = this.newId(), epoch = 1, kinds = ['command']): string {
     this.send({ type: 'offer', attemptId, epoch, kinds });
     return attemptId;
   }
