@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -86,6 +87,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       random: systemRandom,
       now: systemClock.now,
     });
+    if ((statSync(keyring.file).mode & 0o077) !== 0)
+      log.warn(
+        { file: keyring.file },
+        'others on this machine can read the master key; chmod 600 keeps them out',
+      );
     const version = versionOf();
     const name = `${hostname()}:${process.pid}`;
     const random = systemRandom;

@@ -93,7 +93,7 @@ test('Secrets are listed without values, and deleted by name', async (t) => {
 test('A change of the master key says what is to be done with the file', async (t) => {
   const answer = (active: boolean) => ({
     rotateMasterKey: () => ({
-      json: { keyId: 'k2', active, encrypted: active ? 3 : 0, file: '/srv/master-key' },
+      json: { keyId: 'k2', active, encrypted: active ? 3 : 0, unreadable: 0, file: '/srv/master-key' },
     }),
   });
   const server = await fakeServer(t, answer(false));

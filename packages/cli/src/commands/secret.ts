@@ -145,6 +145,8 @@ function addRotateKey(secret: Command, cli: Cli): void {
         output.note('Copy that file to every other server of the database; then: rota secret rotate-key');
         return;
       }
+      if (answer.unreadable > 0)
+        output.note(`${answer.unreadable} values cannot be opened by this server, and stay as they are.`);
       output.line(`${answer.encrypted} values are encrypted under the master key ${answer.keyId} now.`);
       output.note(
         `Keep a copy of ${answer.file} apart from the backups. The older keys in it are for backups that are older than this.`,

@@ -100,6 +100,7 @@ export const secretRoutes = {
       keyId: Type.String(),
       active: Type.Boolean({ description: 'false: it was only prepared.' }),
       encrypted: Type.Integer({ description: 'Values that were encrypted anew.' }),
+      unreadable: Type.Integer({ description: 'Values that nobody can open any more: set them again.' }),
       file: Type.String({ description: 'Where the server has its keys.' }),
     }),
     status: 200,

@@ -20,7 +20,18 @@ export interface Vault {
     prepare: boolean;
     /** Nobody else needs to be given the new key. */
     alone: boolean;
-  }): Promise<{ keyId: string; active: boolean; encrypted: number }>;
+  }): Promise<Rotation>;
+}
+
+/** How far the change to another master key has come. */
+export interface Rotation {
+  keyId: string;
+  /** False: it was only prepared. */
+  active: boolean;
+  /** Values that were encrypted anew. */
+  encrypted: number;
+  /** Values that could not be, since nobody can open them. */
+  unreadable: number;
 }
 
 /** A stored value cannot be opened here: its key is not at hand, or the row is not what was stored. */
@@ -73,8 +84,8 @@ export function createVault(ports: {
     return sealBytes(key.key, Buffer.from(value), boundTo(place, key.id), random);
   }
 
-  async function encryptAll(key: MasterKey, by: string): Promise<number> {
-    let encrypted = 0;
+  async function encryptAll(key: MasterKey, by: string): Promise<Rotation> {
+    const rotation: Rotation = { keyId: key.id, active: true, encrypted: 0, unreadable: 0 };
     for (let after: SecretKey | null = null; ; ) {
       const batch: SecretRow[] = await store.readSecretsToRotate({
         keyId: key.id,
@@ -82,20 +93,23 @@ export function createVault(ports: {
         limit: ROTATED_AT_ONCE,
       });
       const last = batch.at(-1);
-      if (!last) return encrypted;
-      const secrets = batch.map((secret): RotatedSecret => {
-        const { tenantId, job, name, version, keyId } = secret;
-        return {
-          tenantId,
-          job,
-          name,
-          version,
-          oldKeyId: keyId ?? '',
-          sealed: seal(secret, open(secret), key),
-        };
-      });
-      encrypted += await store.rotateSecrets({ keyId: key.id, secrets, by });
+      if (!last) return rotation;
+      const secrets = batch.flatMap((secret) => sealedAnew(secret, key));
+      rotation.unreadable += batch.length - secrets.length;
+      rotation.encrypted += await store.rotateSecrets({ keyId: key.id, secrets, by });
       after = last;
+    }
+  }
+
+  /** Nothing when it cannot be opened: what is lost must not keep all others under their old key. */
+  function sealedAnew(secret: SecretRow, key: MasterKey): RotatedSecret[] {
+    const { tenantId, job, name, version, keyId } = secret;
+    try {
+      const sealed = seal(secret, open(secret), key);
+      return [{ tenantId, job, name, version, oldKeyId: keyId ?? '', sealed }];
+    } catch (error) {
+      if (error instanceof SecretUnreadableError) return [];
+      throw error;
     }
   }
 
@@ -114,17 +128,20 @@ export function createVault(ports: {
     async rotate({ by, prepare, alone }) {
       const active = await activeKey();
       const first = keyring.first();
-      const [left] = await store.readSecretsToRotate({ keyId: active.id, after: null, limit: 1 });
+      // The file may be another one by now: without the keys of what there is nothing can be encrypted anew.
+      if (keyring.find(active.id) === null) throw new MasterKeyError(lacks(active.id));
       // A new key that was made before, by whom that may have been, comes to its use first.
-      if (first.id === active.id && left && !prepare)
-        return { keyId: active.id, active: true, encrypted: await encryptAll(active, by) };
-      if (first.id === active.id && !prepare && !alone) throw new KeyNotSharedError();
+      if (first.id === active.id && !prepare) {
+        const rest = await encryptAll(active, by);
+        if (rest.encrypted > 0) return rest;
+        if (!alone) throw new KeyNotSharedError();
+      }
       const next = first.id === active.id ? keyring.add() : first;
-      if (prepare) return { keyId: next.id, active: false, encrypted: 0 };
+      if (prepare) return { keyId: next.id, active: false, encrypted: 0, unreadable: 0 };
       const check = checkOf(next, random);
       if (!(await store.activateMasterKey({ id: next.id, check, instead: active.id })))
         throw new MasterKeyError('another server has just changed the master key; ask again');
-      return { keyId: next.id, active: true, encrypted: await encryptAll(next, by) };
+      return encryptAll(next, by);
     },
   };
 

@@ -306,7 +306,8 @@ test('A value that was moved or changed in the database is not sent: the run goe
   await put(server, 'OTHER', { value: 'another value' });
   await server.send('PUT', '/api/v1/jobs/a', { command: 'true', env: { A: '{{ TOKEN }}' } });
   const tenantId = (await server.store.tenantByName({ name: 'default' }))?.id ?? '';
-  const [other] = (await server.store.readSecretsFor({ tenantId, job: '', names: ['OTHER'] })).secrets;
+  const [other] = (await server.store.readSecretsFor({ tenantId, job: '', names: ['OTHER'], required: [] }))
+    .secrets;
   const { keyId = '', sealed } = other ?? {};
   assert(sealed && keyId);
   await server.store.setSecret({
@@ -352,6 +353,7 @@ test('The master key is changed while other servers have a copy of the file, in 
     keyId: prepared.json.keyId,
     active: true,
     encrypted: 1,
+    unreadable: 0,
     file: join(server.home, 'master-key'),
   });
   assert.equal(await keyIdOf(), prepared.json.keyId);

@@ -155,12 +155,13 @@ function* readGrant(
     get(transaction, 'agents', { tenantId, id: agentId }),
   );
   if (!job || !tenant || !agent) throw new Error(`run ${run.id} has no job or no agent`);
-  const names = namedSecrets(run.definitionJson, of?.documentJson ?? null);
-  const { secrets, missing } = yield* readSecretsFor(transaction, { tenantId, job: job.name, names });
+  const named = namedSecrets(run.definitionJson, of?.documentJson ?? null);
+  const { secrets, missing } = yield* readSecretsFor(transaction, { tenantId, job: job.name, ...named });
   if (missing !== null) return { missing };
-  if (names.length > 0) {
+  if (secrets.length > 0) {
     const attemptId = attemptIdOf(run.id, run.attempt);
     const use = { tenantId, agentId, attemptId, runId: run.id, job: run.kind === 'adHoc' ? null : job.name };
+    const names = secrets.map(({ name }) => name).sort();
     yield* recordAudit(transaction, { ...use, action: 'use', secrets: names });
   }
   return {

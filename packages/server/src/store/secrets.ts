@@ -3,6 +3,7 @@ import {
   type JobDefinition,
   type JobDocument,
   LIMITS,
+  requiredSecretsOf,
   type SecretKind,
   secretNamesOf,
 } from '@rota/contract';
@@ -120,15 +121,23 @@ export function* readSecretNames(
   );
 }
 
-/** The secrets that a run's steps name; a definition without any template is not looked into. */
-export function namedSecrets(definitionJson: string | null, documentJson: string | null): string[] {
+/** Secrets that a run's steps name, and those of them that it cannot go without: the others have a default. */
+export interface NamedSecrets {
+  names: readonly string[];
+  required: readonly string[];
+}
+
+const NONE: NamedSecrets = { names: [], required: [] };
+
+/** A definition without any template is not looked into. */
+export function namedSecrets(definitionJson: string | null, documentJson: string | null): NamedSecrets {
   const text = definitionJson ?? documentJson;
-  if (text === null || !text.includes('{{')) return [];
+  if (text === null || !text.includes('{{')) return NONE;
   const parsed: unknown = JSON.parse(text);
   // Zones do not matter to what is named.
   const definition =
     definitionJson === null ? define(parsed as JobDocument, 'UTC') : (parsed as JobDefinition);
-  return secretNamesOf(definition);
+  return { names: secretNamesOf(definition), required: requiredSecretsOf(definition) };
 }
 
 /** What a permit gets of secrets; `missing` says of what it must not go without. */
@@ -141,9 +150,9 @@ export interface GrantedSecrets {
 /** The secrets of these names as one job has them: its own before those of all jobs. */
 export function* readSecretsFor(
   _transaction: Transaction,
-  input: { tenantId: string; job: string; names: readonly string[] },
+  input: { tenantId: string; job: string } & NamedSecrets,
 ): Operation<GrantedSecrets> {
-  const { tenantId, job, names } = input;
+  const { tenantId, job, names, required } = input;
   if (names.length === 0) return { secrets: [], missing: null };
   // The job's own come last, and take the place of the others.
   const found = yield* rows<SecretRow>(
@@ -153,7 +162,7 @@ export function* readSecretsFor(
     ...names,
   );
   const secrets = [...new Map(found.map((secret) => [secret.name, secret])).values()];
-  const absent = names.filter((name) => !secrets.some((secret) => secret.name === name));
+  const absent = required.filter((name) => !secrets.some((secret) => secret.name === name));
   if (absent.length > 0) {
     const missing = `${absent.join(', ')} ${absent.length === 1 ? 'does' : 'do'} not exist`;
     return { secrets: [], missing };

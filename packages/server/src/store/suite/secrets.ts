@@ -25,7 +25,12 @@ export function secretsSuite(open: Open): void {
   const drop = (world: World, name: string, job = '') =>
     world.store.deleteSecret({ tenantId: world.tenantId, job, name, by: 'ann' });
   const readFor = async (world: World, job: string, names: string[]) => {
-    const { secrets, missing } = await world.store.readSecretsFor({ tenantId: world.tenantId, job, names });
+    const { secrets, missing } = await world.store.readSecretsFor({
+      tenantId: world.tenantId,
+      job,
+      names,
+      required: names,
+    });
     const texts = secrets.map((each) => `${each.name}=${Buffer.from(each.sealed ?? []).toString()}`);
     return missing ?? texts.sort().join(' ');
   };
@@ -226,6 +231,19 @@ export function secretsSuite(open: Open): void {
       assert(await world.offer(id, 'two'));
       assert.equal(await world.accept(await world.key(id)), null);
       await world.expect(id, 'failed', { reason: 'secretMissing', detail: 'PIN does not exist' });
+    });
+
+    it('goes without a secret that has a default', async () => {
+      const world = await worldWithJob('echo "{{ TOKEN | default: "none" }} {{ PIN }}"');
+      await set(world, 'PIN', 'text');
+      const id = await world.inState('offered', 'a', 'one');
+      const grant = await world.accept(await world.key(id));
+      assert.deepEqual(
+        grant?.secrets.map(({ name }) => name),
+        ['PIN'],
+      );
+      const [use] = await trail(world, { action: 'use' });
+      assert.equal(use?.secretsJson, '["PIN"]');
     });
 
     it('carries no more than a message can', async () => {
