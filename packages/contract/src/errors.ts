@@ -19,6 +19,7 @@ export const ERRORS = {
   'run.notFound': { status: 404, title: 'There is no such run' },
   'run.ambiguous': { status: 409, title: 'More than one run begins with that id' },
   'run.ended': { status: 409, title: 'The run has ended' },
+  'run.notWaiting': { status: 409, title: 'The run does not wait for another attempt' },
   'run.notUnknown': { status: 409, title: 'Only an unknown run can be resolved' },
   'agent.notFound': { status: 404, title: 'There is no such agent' },
   'agent.nameConflict': { status: 409, title: 'An agent of that name exists' },

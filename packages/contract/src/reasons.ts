@@ -35,6 +35,11 @@ export const REASONS = {
     sentence: 'The stored job cannot be read by this version of Rota.',
     remedy: 'Save the job again: `rota job edit {job}`. The log says what is wrong with it.',
   },
+  retryWait: {
+    sentence: 'An attempt has failed; the next one waits for its time.',
+    remedy:
+      'Wait, or begin it at once with `rota run retry {run} --now`; `rota run retry {run} --drop` gives up.',
+  },
   // skipped
   previousRunActive: {
     sentence: 'The previous run of the job had not ended (concurrency: forbid).',

@@ -41,6 +41,23 @@ export type RunKind = (typeof RUN_KINDS)[number];
 export const ATTEMPT_OUTCOMES = ['succeeded', 'failed', 'timedOut', 'cancelled'] as const;
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
+export const STEP_STATES = [
+  'running',
+  /** A try has failed, and another follows. */
+  'retrying',
+  'succeeded',
+  'failed',
+  'timedOut',
+  'cancelled',
+  /** Its `when` did not hold. */
+  'skipped',
+  /** The chain had ended before it. */
+  'notRun',
+] as const;
+
+/** One of `STEP_STATES`. */
+export const StepStateName = Type.Enum([...STEP_STATES]);
+
 export const Instant = Type.String({ format: 'date-time', description: 'An instant, RFC 3339 in UTC.' });
 const OptionalInstant = Type.Union([Instant, Type.Null()]);
 
@@ -58,6 +75,34 @@ export const HttpResult = Type.Object({
   headers: Type.Record(Type.String(), Type.String()),
 });
 export type HttpResult = Static<typeof HttpResult>;
+
+/** A step of an attempt. */
+export const StepView = Type.Object({
+  index: Type.Integer({ description: 'Its place in the chain, from 0.' }),
+  name: Type.String(),
+  state: StepStateName,
+  reason: Type.Union([ReasonView, Type.Null()]),
+  detail: Type.Union([Type.String(), Type.Null()], {
+    description: 'What is particular to this step, such as the condition that did not hold.',
+  }),
+  tries: Type.Integer({ description: 'Tries that were begun; 0 when it did not run.' }),
+  startedAt: OptionalInstant,
+  durationMs: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'Of all its tries and the waits between them.',
+  }),
+  exitCode: Type.Union([Type.Integer(), Type.Null()]),
+  signal: Type.Union([Type.String(), Type.Null()]),
+  error: Type.Union([Type.String(), Type.Null()]),
+  http: Type.Union([HttpResult, Type.Null()]),
+  result: Type.Unknown({ description: 'What it gave as `rota:result`; null when it gave none.' }),
+  summary: Type.Union([Type.String(), Type.Null()]),
+  outputFrom: Type.Integer({
+    description:
+      "Where its share of the attempt's output begins, in bytes from the start of all that was written.",
+  }),
+  outputTo: Type.Union([Type.Integer(), Type.Null()], { description: 'Null while it runs.' }),
+});
+export type StepView = Static<typeof StepView>;
 
 export const AttemptView = Type.Object({
   id: Type.String(),
@@ -79,6 +124,10 @@ export const AttemptView = Type.Object({
   http: Type.Union([HttpResult, Type.Null()]),
   outputBytes: Type.Integer({ description: 'Bytes that the attempt wrote.' }),
   outputDroppedBytes: Type.Integer({ description: 'Bytes left out of the middle.' }),
+  progress: Type.Union([Type.Integer(), Type.Null()], { description: 'Percent, as it says itself.' }),
+  result: Type.Unknown({ description: 'What it gave as `rota:result`; null when it gave none.' }),
+  summary: Type.Union([Type.String(), Type.Null()]),
+  steps: Type.Array(StepView, { description: 'Of a chain; empty for one plain step.' }),
 });
 export type AttemptView = Static<typeof AttemptView>;
 
@@ -104,6 +153,14 @@ export const RunView = Type.Object({
   }),
   agent: Type.Union([Type.String(), Type.Null()]),
   attempt: Type.Integer({ description: 'Number of the newest attempt; 0 before the first.' }),
+  retryAt: Type.Union([Instant, Type.Null()], {
+    description: 'When the next attempt begins; null unless the run waits for that.',
+  }),
+  retriesLeft: Type.Union([Type.Integer(), Type.Null()], {
+    description:
+      'Further attempts that its policy allows, beside the one that goes on or is waited for; null before the first retry.',
+  }),
+  params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
   scheduledFor: Instant,
   dueAt: Instant,
   queuedAt: OptionalInstant,
@@ -121,6 +178,9 @@ export const RunView = Type.Object({
   }),
 });
 export type RunView = Static<typeof RunView>;
+
+/** A run as it goes on: with the steps of its newest attempt, and how far that is. */
+export type LiveRun = RunView & { steps: StepView[]; progress: number | null };
 
 /** A range of instants that share one outcome, stored as one row. */
 export const GapView = Type.Object({

@@ -1,23 +1,10 @@
 import { type Static, Type } from 'typebox';
 import { LIMITS } from './names.ts';
 import { REASON_CODES } from './reasons.ts';
-import { HttpResult } from './run.ts';
+import { HttpResult, type STEP_STATES, StepStateName } from './run.ts';
 
 /** What is told of each step of an attempt, live and at its end. */
 
-export const STEP_STATES = [
-  'running',
-  /** A try has failed, and another follows. */
-  'retrying',
-  'succeeded',
-  'failed',
-  'timedOut',
-  'cancelled',
-  /** Its `when` did not hold. */
-  'skipped',
-  /** The chain had ended before it. */
-  'notRun',
-] as const;
 export type StepState = (typeof STEP_STATES)[number];
 
 const Count = Type.Integer({ minimum: 0 });
@@ -28,7 +15,7 @@ export const StepResult = Type.Object({
   /** Its place in the chain, from 0. */
   index: Count,
   name: Type.String({ maxLength: LIMITS.stepNameLength }),
-  state: Type.Enum([...STEP_STATES]),
+  state: StepStateName,
   reason: Nullable(Type.Enum([...REASON_CODES])),
   /** What is particular to this step beside its reason, such as the condition that did not hold. */
   detail: Nullable(Type.String({ maxLength: 500 })),

@@ -135,6 +135,13 @@ export const jobRoutes = {
     errors: ['job.notFound', 'agent.notFound'],
     body: Type.Object(
       {
+        params: Type.Optional(
+          Type.Record(Type.String({ maxLength: 50 }), Type.Unknown(), {
+            maxProperties: LIMITS.params,
+            description:
+              "Values of the job's parameters by name; those that are left out have their defaults.",
+          }),
+        ),
         idempotencyKey: Type.Optional(Type.String({ minLength: 1, maxLength: LIMITS.idempotencyKeyLength })),
         agent: Type.Optional(AgentName),
       },

@@ -93,6 +93,18 @@ export const runRoutes = {
     ),
     response: RunView,
   },
+  retryRun: {
+    method: 'POST',
+    path: '/api/v1/runs/:id/retry',
+    summary:
+      'Decides about a run that waits for its next attempt: `now` ends the wait, `drop` ends the run with the outcome of its last attempt.',
+    permission: 'operator',
+    params: RunParams,
+    status: 200,
+    errors: ['run.notFound', 'run.ambiguous', 'run.notWaiting', 'run.ended'],
+    body: Type.Object({ action: Type.Enum(['now', 'drop']) }, strict),
+    response: RunView,
+  },
   runOutput: {
     method: 'GET',
     path: '/api/v1/runs/:id/output',
@@ -114,7 +126,7 @@ export const runRoutes = {
     method: 'GET',
     path: '/api/v1/runs/:id/live',
     summary:
-      "A run's output and state as server-sent events until it ends: `output` (an item of runOutput), `run` (a RunView), `end`.",
+      "A run's output and state as server-sent events until it ends: `output` (an item of runOutput), `run` (a RunView with the `steps` and `progress` of its newest attempt), `end`.",
     permission: 'viewer',
     params: RunParams,
     status: 200,

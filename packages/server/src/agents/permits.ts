@@ -10,6 +10,7 @@ import {
 } from '@rota/contract';
 import { attemptIdOf } from '../runs/ids.ts';
 import { localTimeOf } from '../runs/localTime.ts';
+import { paramsOf } from '../runs/params.ts';
 import type { PermitGrant } from '../store/attempts.ts';
 import { KILL_GRACE_MS } from '../store/dispatch.ts';
 
@@ -45,7 +46,7 @@ export function signPermit(
       scheduledFor: run.scheduledFor,
       kind: run.kind,
       local: localTimeOf(definition, run, grant.timezone),
-      params: {},
+      params: paramsOf(definition, run),
     },
     agent: { name: grant.agent.name, labels: grant.agent.labels },
     key: {

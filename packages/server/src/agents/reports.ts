@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { SecretUnreadableError, type Vault } from '../auth/secrets.ts';
 import type { Hints } from '../hints.ts';
 import type { Metrics } from '../metrics.ts';
+import { fractionOf, type Random } from '../random.ts';
 import type { Definitions } from '../runs/definitions.ts';
 import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
 import type { PermitGrant } from '../store/attempts.ts';
@@ -21,6 +22,7 @@ export interface BootClock {
 
 export interface ReportPorts {
   store: Store;
+  random: Random;
   hints: Hints;
   log: Logger;
   metrics: Pick<Metrics, 'runEnded'>;
@@ -36,11 +38,19 @@ export interface ReportPorts {
  * awaited, so that messages of one agent take effect in the order in which they came.
  */
 export function createReports(ports: ReportPorts) {
-  const { store, hints, log, metrics, definitions, dispatcher, keys, vault, sessions } = ports;
+  const { store, random, hints, log, metrics, definitions, dispatcher, keys, vault, sessions } = ports;
 
-  function told(attemptId: string): void {
+  /** The newest word of attempts that tell how far they are, while a commit of it is under way. */
+  const progress = new Map<string, number>();
+
+  /** Whoever looks at the run sees it; in lists nothing has changed. */
+  function watched(attemptId: string): void {
     const runId = parseAttemptId(attemptId)?.runId;
     if (runId !== undefined) hints.give(`run:${runId}`);
+  }
+
+  function told(attemptId: string): void {
+    watched(attemptId);
     hints.give('events');
   }
 
@@ -105,6 +115,36 @@ export function createReports(ports: ReportPorts) {
     hints.give('dispatch');
   }
 
+  async function goOn(session: Session, message: Extract<AgentMessage, { type: 'continue' }>): Promise<void> {
+    const { tenantId, agentId } = session;
+    const reading = { bootId: message.bootId, permitUntilBootMs: message.bootMs + PERMIT_MS };
+    const grant = await store.continueAttempt({ tenantId, agentId, ...attemptKey(message), ...reading });
+    if (grant) permit(session, grant, reading);
+    else session.send({ type: 'withdraw', ...attemptKey(message) });
+    told(message.attemptId);
+  }
+
+  /** One commit at a time for each attempt, and then only the newest word: however often an agent tells of it. */
+  async function progressed(
+    session: Session,
+    { attemptId, epoch, percent }: Extract<AgentMessage, { type: 'progress' }>,
+  ): Promise<void> {
+    const { tenantId, agentId } = session;
+    const key = `${agentId}/${attemptId}/${epoch}`;
+    const isStoring = progress.has(key);
+    progress.set(key, percent);
+    if (isStoring) return;
+    try {
+      for (let stored: number | null = null; stored !== progress.get(key); ) {
+        stored = progress.get(key) as number;
+        await store.storeProgress({ tenantId, agentId, attemptId, epoch, percent: stored });
+      }
+    } finally {
+      progress.delete(key);
+    }
+    watched(attemptId);
+  }
+
   async function report(session: Session, message: AgentMessage): Promise<void> {
     const { tenantId, agentId } = session;
     switch (message.type) {
@@ -166,6 +206,7 @@ export function createReports(ports: ReportPorts) {
           seq: message.seq,
           end: message.end,
           journalSeq: message.journalSeq,
+          random: fractionOf(random),
         });
         session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: true });
         free(session, message.attemptId, message.epoch);
@@ -174,9 +215,18 @@ export function createReports(ports: ReportPorts) {
         if (ended) metrics.runEnded(ended.state, ended.latenessMs);
         return;
       }
-      case 'step':
+      case 'step': {
+        const { step } = message;
+        if (await store.storeStep({ tenantId, agentId, ...attemptKey(message), step }))
+          watched(message.attemptId);
+        return;
+      }
       case 'progress':
+        await progressed(session, message);
+        return;
       case 'continue':
+        await goOn(session, message);
+        return;
       case 'status':
       case 'goodbye':
       case 'hello':

@@ -141,9 +141,11 @@ export function jobHandlers(services: Services): Pick<Handlers, JobRoutes> {
         jobId: job.id,
         idempotencyKey: body.idempotencyKey ?? null,
         agent: body.agent ?? null,
+        params: body.params ?? {},
         by: principal.name,
       });
       if ('error' in answer) throw noJob(params.name);
+      if ('faults' in answer) throw faulty('request.invalid', answer.faults);
       const [run] = await store.runsByIds({ tenantId, ids: [answer.runId] });
       if (!run) throw new Refusal('run.notFound', 'That key made a run whose retention has ended.');
       return { run: runView(run), created: answer.created };

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { RunView } from '@rota/contract';
+import type { LiveRun } from '@rota/contract';
 import type { Handlers } from './call.ts';
-import { runView } from './presenters.ts';
+import { liveRun } from './presenters.ts';
 import { chunkView, findRun, outputCursor, outputKeyOf } from './runs.ts';
 import type { Services } from './services.ts';
 
@@ -19,18 +19,19 @@ export function liveHandlers(services: Services): Pick<Handlers, 'followRun'> {
       );
 
       await streams.run(reply, principal.tokenId, async (stream) => {
-        let shown: RunView | null = null;
+        let shown: LiveRun | null = null;
         for (;;) {
           // The run first: output that it wrote before its end is then surely in what is read after it.
           const [row] = await store.runsByIds({ tenantId, ids: [runId] });
           if (!row) return;
+          const [newest] = await store.attemptsOfRun({ tenantId, runId, newest: true });
           const page = await store.readOutput({ tenantId, runId, after, limit: CHUNKS_PER_READ });
           for (const chunk of page.chunks) {
             after = { attempt: chunk.attempt, seq: chunk.seq };
             const event = { event: 'output', data: chunkView(chunk), id: outputCursor(after) };
             if (!(await stream.send(event))) return;
           }
-          const run = runView(row);
+          const run = liveRun(row, newest ?? null);
           if (!isDeepStrictEqual(run, shown)) {
             shown = run;
             if (!(await stream.send({ event: 'run', data: run }))) return;

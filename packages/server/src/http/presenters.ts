@@ -6,10 +6,12 @@ import {
   type JobDocument,
   type JobView,
   type JoinTokenView,
+  type LiveRun,
   REASONS,
   type ReasonCode,
   type RunView,
   remedyOf,
+  type StepView,
   type TokenView,
 } from '@rota/contract';
 import { describe, nextOf } from '@rota/schedule';
@@ -17,7 +19,8 @@ import type { Definitions } from '../runs/definitions.ts';
 import type { AgentWithActive } from '../store/agents.ts';
 import type { JobWithLastRun } from '../store/jobReads.ts';
 import type { RunWithNames } from '../store/runs.ts';
-import type { AttemptRow, GapRow, JoinTokenRow, TokenRow } from '../store/tables.ts';
+import type { AttemptWithSteps } from '../store/steps.ts';
+import type { AttemptRow, GapRow, JoinTokenRow, StepRow, TokenRow } from '../store/tables.ts';
 
 /** Rows as the API shows them: instants as RFC 3339, codes with their sentences, no column that nobody may see. */
 
@@ -114,6 +117,9 @@ export function runView(row: RunWithNames): RunView {
     detail: row.detail,
     agent: row.agentName,
     attempt: row.attempt,
+    retryAt: row.state === 'queued' && row.reason === 'retryWait' ? instantOrNull(row.wakeAt) : null,
+    retriesLeft: row.retriesLeft,
+    params: JSON.parse(row.paramsJson ?? '{}') as RunView['params'],
     scheduledFor: instant(row.scheduledFor),
     dueAt: instant(row.dueAt),
     queuedAt: instantOrNull(row.queuedAt),
@@ -141,7 +147,50 @@ function titleOf(row: RunWithNames): string {
   return (JSON.parse(row.definitionJson) as { title: string }).title;
 }
 
-export function attemptView(row: AttemptRow & { agentName: string | null }): AttemptView {
+/** A run with what its newest attempt tells live. */
+export function liveRun(row: RunWithNames, newest: AttemptWithSteps | null): LiveRun {
+  return {
+    ...runView(row),
+    steps: newest?.steps.map((step) => stepView(step, newest)) ?? [],
+    progress: newest?.progress ?? null,
+  };
+}
+
+function stepView(row: StepRow, attempt: AttemptRow & { agentName: string | null }): StepView {
+  const { startedAt } = attempt;
+  const { index, name, state, detail, tries, startedMs, durationMs, exitCode, signal, error } = row;
+  return {
+    index,
+    name,
+    state,
+    reason:
+      row.reason === null ? null : reasonView(row.reason, { run: attempt.runId, agent: attempt.agentName }),
+    detail,
+    tries,
+    startedAt: startedMs === null || startedAt === null ? null : instant(startedAt + startedMs),
+    durationMs,
+    exitCode,
+    signal,
+    error,
+    http: row.httpJson === null ? null : (JSON.parse(row.httpJson) as StepView['http']),
+    result: jsonOrText(row.resultJson),
+    summary: row.summary,
+    outputFrom: row.outputFrom,
+    outputTo: row.outputTo,
+  };
+}
+
+/** What a run gave as its result; an agent may have sent any text. */
+function jsonOrText(text: string | null): unknown {
+  if (text === null) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+export function attemptView(row: AttemptWithSteps): AttemptView {
   return {
     id: row.id,
     number: row.number,
@@ -162,6 +211,10 @@ export function attemptView(row: AttemptRow & { agentName: string | null }): Att
     http: row.httpJson === null ? null : (JSON.parse(row.httpJson) as AttemptView['http']),
     outputBytes: row.outputBytes,
     outputDroppedBytes: row.outputDroppedBytes,
+    progress: row.progress,
+    result: jsonOrText(row.resultJson),
+    summary: row.summary,
+    steps: row.steps.map((step) => stepView(step, row)),
   };
 }
 

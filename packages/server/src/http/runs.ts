@@ -18,7 +18,7 @@ import type { Services } from './services.ts';
 /** A run that somebody asked for is given up after this when no agent takes it. */
 const EXEC_START_DEADLINE = '1m';
 
-type RunRoutes = 'listRuns' | 'getRun' | 'cancelRun' | 'resolveRun' | 'runOutput' | 'exec';
+type RunRoutes = 'listRuns' | 'getRun' | 'cancelRun' | 'resolveRun' | 'retryRun' | 'runOutput' | 'exec';
 
 export function runHandlers(services: Services): Pick<Handlers, RunRoutes> {
   const { store, runs } = services;
@@ -77,6 +77,20 @@ export function runHandlers(services: Services): Pick<Handlers, RunRoutes> {
           throw new Refusal('run.ended', 'It has ended; its outcome never changes.');
         case 'notUnknown':
           throw new Refusal('run.notUnknown', `It is ${state}. Wait for it, or cancel it.`);
+      }
+      return viewById(tenantId, id);
+    },
+
+    async retryRun({ params, body, principal }) {
+      const { tenantId } = principal;
+      const { id, state } = await findRun(services, tenantId, params.id);
+      switch (await runs.retry({ tenantId, runId: id, action: body.action, by: principal.name })) {
+        case 'notFound':
+          throw noRun(id);
+        case 'ended':
+          throw new Refusal('run.ended', 'It has ended; to run the job again: `rota job run`.');
+        case 'notWaiting':
+          throw new Refusal('run.notWaiting', `It is ${state} and does not wait for another attempt.`);
       }
       return viewById(tenantId, id);
     },

@@ -27,6 +27,10 @@ export const RUN_EVENTS = {
   start: { from: ['starting', 'unknown'], to: ['running'] },
   /** The agent reported the end of the attempt. */
   end: { from: ['starting', 'running', 'unknown'], to: ['succeeded', 'failed', 'timedOut', 'cancelled'] },
+  /** The attempt has ended, or nobody will ever know, and the job wants another one. */
+  retry: { from: ['starting', 'running', 'unknown'], to: ['queued'] },
+  /** No further attempt: it ends with the outcome of the last one. */
+  giveUp: { from: ['queued', 'offered'], to: ['failed', 'timedOut'] },
   /** The agent proved that the attempt was not and will not be started. */
   notStarted: { from: ['starting', 'unknown'], to: ['queued', 'cancelled', 'missed'] },
   /** Nobody can know any more. */

@@ -1,5 +1,4 @@
-import type { JobDefinition } from '@rota/contract';
-import { define } from '@rota/contract';
+import { define, type Fault, type JobDefinition, type ParamValue, readParams } from '@rota/contract';
 import type { Hints } from '../hints.ts';
 import { newId, type Random } from '../random.ts';
 import type { RequestedRun } from '../store/requests.ts';
@@ -15,8 +14,10 @@ export interface Runs {
     idempotencyKey: string | null;
     /** Only on the agent of this name. */
     agent: string | null;
+    /** Values of its parameters by name; what is left out has its default. */
+    params?: Record<string, unknown>;
     by: string;
-  }): Promise<{ runId: string; created: boolean } | { error: 'jobNotFound' }>;
+  }): Promise<{ runId: string; created: boolean } | { error: 'jobNotFound' } | { faults: Fault[] }>;
   /** Runs a definition once, without a job: a run for each agent named, for all that are online, or for the first. */
   exec(input: {
     tenantId: string;
@@ -40,6 +41,13 @@ export interface Runs {
     note: string;
     by: string;
   }): Promise<'done' | 'notUnknown' | 'ended' | 'notFound'>;
+  /** Begins the next attempt of a run that waits for it at once, or drops it. */
+  retry(input: {
+    tenantId: string;
+    runId: string;
+    action: 'now' | 'drop';
+    by: string;
+  }): Promise<'done' | 'notWaiting' | 'ended' | 'notFound'>;
 }
 
 /** Where the hidden job of ad hoc runs has its place. */
@@ -73,6 +81,7 @@ export function createRuns(ports: { store: Store; random: Random; hints: Hints; 
       revision: number;
       definition: JobDefinition;
       pinned: boolean;
+      params?: Record<string, ParamValue>;
     },
     startDeadlineMs: number,
   ): RequestedRun {
@@ -87,6 +96,7 @@ export function createRuns(ports: { store: Store; random: Random; hints: Hints; 
       occurrenceKey,
       part: run.part,
       definitionJson: run.pinned ? JSON.stringify(run.definition) : null,
+      paramsJson: run.params === undefined ? null : JSON.stringify(run.params),
       timeoutMs: run.definition.timeoutMs,
       createdBy: input.by,
       startDeadlineMs,
@@ -99,6 +109,8 @@ export function createRuns(ports: { store: Store; random: Random; hints: Hints; 
       const job = await store.readTriggerableJob({ tenantId: input.tenantId, jobId: input.jobId });
       if (!job) return { error: 'jobNotFound' };
       const definition = define(JSON.parse(job.documentJson), 'UTC');
+      const read = readParams(definition, input.params ?? {});
+      if ('faults' in read) return read;
       const pinned =
         input.agent === null
           ? definition
@@ -112,6 +124,7 @@ export function createRuns(ports: { store: Store; random: Random; hints: Hints; 
           revision: job.revision,
           definition: pinned,
           pinned: input.agent !== null,
+          params: read.params,
         },
         definition.startDeadlineMs,
       );
@@ -169,6 +182,18 @@ export function createRuns(ports: { store: Store; random: Random; hints: Hints; 
       hints.give(`run:${input.runId}`);
       hints.give('dispatch');
       return result;
+    },
+
+    async retry(input) {
+      const answer = await store.retryRun(input);
+      hints.give('events');
+      hints.give(`run:${input.runId}`);
+      hints.give('dispatch');
+      if (answer.result === 'done' && answer.withdraw) {
+        const { agentId, attemptId, epoch } = answer.withdraw;
+        agents.withdraw(agentId, attemptId, epoch);
+      }
+      return answer.result;
     },
   };
 }

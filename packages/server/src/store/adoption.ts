@@ -77,6 +77,13 @@ export function* adoptAttempts(
     if (end === null) continue;
     if (before) adopted.found += 1;
     yield* endAttempt(transaction, { ...key, seq: before?.reportedSeq ?? 0, end, journalSeq: 0 });
+    // It may wait for its next attempt now, which this agent may tell of, too.
+    const after = yield* row<RunRow>(
+      'select * from "runs" where "tenantId" = ? and "id" = ?',
+      input.tenantId,
+      attempt.runId,
+    );
+    if (after) byId.set(after.id, after);
     yield* dateEnd(transaction, input.tenantId, attempt);
   }
   return adopted;

@@ -1,23 +1,24 @@
 import type { AttemptEnd, AttemptOutcome, Labels, ReasonCode } from '@rota/contract';
 import { isTerminal } from '@rota/contract';
 import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
+import {
+  type AttemptKey,
+  isCurrent,
+  keepEvidence,
+  keyOf,
+  lockAttempt,
+  runOfAttempt,
+} from './attemptMessages.ts';
 import { recordAudit } from './audit.ts';
 import { get, insert, raise, set } from './byKey.ts';
 import { withdrawOffer } from './dispatch.ts';
 import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { all, type Operation, type Transaction } from './operation.ts';
-import { lockRun } from './requests.ts';
+import { missRun, retryAfterEnd } from './retry.ts';
 import { namedSecrets, readSecretsFor } from './secrets.ts';
-import type { AttemptRow, RunRow, SecretRow } from './tables.ts';
-
-/** What a message of an agent says about an attempt; `agentId` and `tenantId` are those of its session. */
-export interface AttemptKey {
-  tenantId: string;
-  agentId: string;
-  attemptId: string;
-  epoch: number;
-}
+import { settleSteps } from './steps.ts';
+import type { RunRow, SecretRow } from './tables.ts';
 
 /** What a permit is made of. */
 export interface PermitGrant {
@@ -61,6 +62,10 @@ export function* acceptOffer(
   // The same yes again: the permit that answered it may be lost.
   if (run?.state === 'starting' || run?.state === 'unknown') return yield* permitAgain(transaction, input);
   if (!run || !stands) return null;
+  if (run.startBy < transaction.now && run.attempt > 0) {
+    yield* missRun(transaction, run);
+    return null;
+  }
   if (run.startBy < transaction.now) {
     yield* moveRun(transaction, run, 'miss', 'missed', { epoch: run.epoch + 1, reason: 'startDeadline' });
     return null;
@@ -134,6 +139,35 @@ export function* permitAgain(
     });
   } else {
     yield* set('runs', { tenantId: run.tenantId, id: run.id }, { contactLostAt: null, startingAt, wakeAt });
+  }
+  const { bootId: permitBootId, permitUntilBootMs } = input;
+  yield* set('attempts', keyOf(input), { permitBootId, permitUntilBootMs });
+  return grant;
+}
+
+/**
+ * The helper that ran a chain has died, and its agent asks for the permit's content again, to go on with a step that was never
+ * begun: the same attempt, the same epoch. That it asks is a proof of life.
+ * @returns null when the chain must not go on; the agent is to end it
+ */
+export function* continueAttempt(
+  transaction: Transaction,
+  input: AttemptKey & BootReading,
+): Operation<PermitGrant | null> {
+  const run = yield* runOfAttempt(transaction, input);
+  if (!run || !isCurrent(run, input) || run.cancelRequestedAt !== null) return null;
+  if (run.state !== 'starting' && run.state !== 'running' && run.state !== 'unknown') return null;
+  const attempt = yield* lockAttempt(transaction, input);
+  if (attempt?.state !== 'starting' && attempt?.state !== 'running') return null;
+  // Its slot may have been given to a later run meanwhile.
+  const slot = yield* slotAgain(transaction, run);
+  if (slot === null) return null;
+  const grant = yield* readGrant(transaction, run, input.agentId);
+  if ('missing' in grant) return null;
+  if (run.state === 'unknown') {
+    const startedAt = run.startedAt ?? transaction.now;
+    const heard = { startedAt, reason: null, contactLostAt: null, wakeAt: null, slot };
+    yield* moveRun(transaction, run, 'start', 'running', heard);
   }
   const { bootId: permitBootId, permitUntilBootMs } = input;
   yield* set('attempts', keyOf(input), { permitBootId, permitUntilBootMs });
@@ -284,10 +318,13 @@ const STATE_OF_OUTCOME = {
   cancelled: 'cancelled',
 } as const satisfies Record<AttemptOutcome, string>;
 
-/** An agent reports the end of an attempt. @returns the run's end, or null when it had ended before */
+/**
+ * An agent reports the end of an attempt; `random`, from 0 up to 1, is the jitter of a retry that follows; without it there is none.
+ * @returns the run's end, or null when it had ended before, or goes on with a further attempt
+ */
 export function* endAttempt(
   transaction: Transaction,
-  input: AttemptKey & { seq: number; end: AttemptEnd; journalSeq: number },
+  input: AttemptKey & { seq: number; end: AttemptEnd; journalSeq: number; random?: number },
 ): Operation<{ state: AttemptOutcome; latenessMs: number | null } | null> {
   const run = yield* runOfAttempt(transaction, input);
   const attempt = yield* lockAttempt(transaction, input);
@@ -318,11 +355,15 @@ export function* endAttempt(
       end.outputBytes - attempt.headBytes - attempt.tailBytes,
     ),
     reportedSeq: Math.max(attempt.reportedSeq, input.seq),
+    resultJson: end.result,
+    summary: end.summary,
   });
+  yield* settleSteps(input, end, reason);
   if (!run || !isCurrent(run, input) || isTerminal(run.state)) {
     yield* keepEvidence(transaction, attempt, { report: 'ended', outcome: end.outcome });
     return null;
   }
+  if (yield* retryAfterEnd(transaction, run, { end, reason, random: input.random ?? 0 })) return null;
   const state = STATE_OF_OUTCOME[end.outcome];
   const startedAt = run.startedAt ?? transaction.now;
   const moved = yield* moveRun(transaction, run, 'end', state, {
@@ -349,42 +390,4 @@ function defaultReason(outcome: AttemptOutcome): ReasonCode | null {
     case 'cancelled':
       return 'cancelledByUser';
   }
-}
-
-/** History is monotone: what comes after a run's end changes nothing, but is not forgotten. */
-function* keepEvidence(
-  transaction: Transaction,
-  attempt: AttemptRow,
-  report: Record<string, unknown>,
-): Operation<void> {
-  const evidence = JSON.parse(attempt.evidenceJson ?? '[]') as unknown[];
-  if (evidence.length >= 20) return;
-  const { tenantId, id } = attempt;
-  const evidenceJson = JSON.stringify([...evidence, { at: transaction.now, ...report }]);
-  yield* set('attempts', { tenantId, id }, { evidenceJson });
-}
-
-function isCurrent(run: RunRow, input: AttemptKey): boolean {
-  return (
-    run.epoch === input.epoch &&
-    run.agentId === input.agentId &&
-    attemptIdOf(run.id, run.attempt) === input.attemptId
-  );
-}
-
-function* runOfAttempt(transaction: Transaction, input: AttemptKey): Operation<RunRow | undefined> {
-  const parsed = parseAttemptId(input.attemptId);
-  return parsed === null
-    ? undefined
-    : yield* lockRun(transaction, { tenantId: input.tenantId, runId: parsed.runId });
-}
-
-/** An attempt, if it is this agent's under this epoch, as nobody else changes it meanwhile. */
-function* lockAttempt(transaction: Transaction, input: AttemptKey): Operation<AttemptRow | undefined> {
-  const { agentId, epoch } = input;
-  return yield* get(transaction, 'attempts', { ...keyOf(input), agentId, epoch }, { lock: true });
-}
-
-function keyOf({ tenantId, attemptId }: AttemptKey): { tenantId: string; id: string } {
-  return { tenantId, id: attemptId };
 }

@@ -14,6 +14,7 @@ const TABLES = [
   'jobRevisions',
   'runs',
   'attempts',
+  'steps',
   'output',
   'gaps',
   'idempotencyKeys',

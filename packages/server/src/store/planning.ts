@@ -127,6 +127,8 @@ export interface NewRun extends PlannedRun {
   kind: RunKind;
   part: string;
   definitionJson: string | null;
+  /** Values of its parameters; those of a scheduled run are the defaults of its revision. */
+  paramsJson?: string | null;
   createdBy: string | null;
 }
 
@@ -145,6 +147,7 @@ function plannedRun(run: NewRun, now: number): Partial<RunRow> {
     occurrenceKey: run.occurrenceKey,
     part: run.part,
     definitionJson: run.definitionJson,
+    paramsJson: run.paramsJson ?? null,
     scheduledFor: run.scheduledFor,
     dueAt: run.dueAt,
     startBy: run.startBy,

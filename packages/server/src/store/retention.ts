@@ -58,6 +58,13 @@ export function* deleteOldRuns(
       ...ids,
     );
     yield* change(
+      `delete from "steps" where "tenantId" = ? and "attemptId" in (
+         select "id" from "attempts" where "tenantId" = ? and "runId" in (${placeholders(ids)}))`,
+      tenantId,
+      tenantId,
+      ...ids,
+    );
+    yield* change(
       `delete from "attempts" where "tenantId" = ? and "runId" in (${placeholders(ids)})`,
       tenantId,
       ...ids,

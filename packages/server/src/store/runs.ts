@@ -1,6 +1,6 @@
 import type { RunKind, RunState } from '@rota/contract';
 import { type Operation, placeholders, row, rows, select, type Transaction } from './operation.ts';
-import type { AttemptRow, GapRow, OutputRow, RunRow } from './tables.ts';
+import type { GapRow, OutputRow, RunRow } from './tables.ts';
 
 /** A run with the names that people know its job and agent by. */
 export type RunWithNames = RunRow & { jobName: string | null; jobTitle: string; agentName: string | null };
@@ -111,20 +111,6 @@ function* withNames(tenantId: string, runs: RunRow[]): Operation<RunWithNames[]>
     jobTitle: jobNames.get(run.jobId)?.title ?? '',
     agentName: run.agentId === null ? null : (agentNames.get(run.agentId) ?? null),
   }));
-}
-
-/** A run's attempts in order, with the names of their agents. */
-export function* attemptsOfRun(
-  _transaction: Transaction,
-  input: { tenantId: string; runId: string },
-): Operation<(AttemptRow & { agentName: string | null })[]> {
-  return yield* rows<AttemptRow & { agentName: string | null }>(
-    `select a.*, g."name" as "agentName" from "attempts" a
-     left join "agents" g on g."tenantId" = a."tenantId" and g."id" = a."agentId"
-     where a."tenantId" = ? and a."runId" = ? order by a."number"`,
-    input.tenantId,
-    input.runId,
-  );
 }
 
 /** Where a page of output ended. */

@@ -19,10 +19,12 @@ import * as recovery from './recovery.ts';
 import * as replicas from './replicas.ts';
 import * as requests from './requests.ts';
 import * as retention from './retention.ts';
+import * as retry from './retry.ts';
 import * as runs from './runs.ts';
 import * as secrets from './secrets.ts';
 import * as serverKeys from './serverKeys.ts';
 import * as sessions from './sessions.ts';
+import * as steps from './steps.ts';
 import * as tenants from './tenants.ts';
 import * as tokens from './tokens.ts';
 
@@ -64,12 +66,16 @@ const writes = {
   requestRuns: requests.requestRuns,
   cancelRun: requests.cancelRun,
   resolveRun: requests.resolveRun,
+  retryRun: retry.retryRun,
   acceptOffer: attempts.acceptOffer,
   permitAgain: attempts.permitAgain,
   declineOffer: attempts.declineOffer,
   refuseAttempt: attempts.refuseAttempt,
   startAttempt: attempts.startAttempt,
   endAttempt: attempts.endAttempt,
+  continueAttempt: attempts.continueAttempt,
+  storeStep: steps.storeStep,
+  storeProgress: steps.storeProgress,
   storeOutput: output.storeOutput,
   openSession: sessions.openSession,
   confirmSession: sessions.confirmSession,
@@ -116,7 +122,7 @@ const reads = {
   listRuns: runs.listRuns,
   runsByIds: runs.runsByIds,
   runByPrefix: runs.runByPrefix,
-  attemptsOfRun: runs.attemptsOfRun,
+  attemptsOfRun: steps.attemptsOfRun,
   readOutput: runs.readOutput,
   listGaps: runs.listGaps,
   countActiveRuns: runs.countActiveRuns,

@@ -7,6 +7,7 @@ import type {
   RunKind,
   RunState,
   SecretKind,
+  StepState,
 } from '@rota/contract';
 
 /**
@@ -22,6 +23,7 @@ export interface Tables {
   jobRevisions: JobRevisionRow;
   runs: RunRow;
   attempts: AttemptRow;
+  steps: StepRow;
   output: OutputRow;
   gaps: GapRow;
   idempotencyKeys: IdempotencyKeyRow;
@@ -128,6 +130,8 @@ export interface RunRow {
   part: string;
   /** The definition of an ad hoc run; a job's run has it in its revision. */
   definitionJson: string | null;
+  /** Values of its parameters; null when there are none. */
+  paramsJson: string | null;
   scheduledFor: number;
   dueAt: number;
   /** Not started by then: missed. */
@@ -139,6 +143,8 @@ export interface RunRow {
   epoch: number;
   /** Number of the newest attempt; 0 before the first permit. */
   attempt: number;
+  /** Further attempts that its policy allows beside the one that goes on or is waited for; null before the first retry. */
+  retriesLeft: number | null;
   agentId: string | null;
   /** 1 while the run holds its job's slot. */
   slot: number;
@@ -193,6 +199,35 @@ export interface AttemptRow {
   tailBytes: number;
   /** Reports that came after the run's end, kept as evidence. */
   evidenceJson: string | null;
+  /** Percent, as it says itself. */
+  progress: number | null;
+  resultJson: string | null;
+  summary: string | null;
+}
+
+/** A step of an attempt: live as its agent last told it, and for good with the attempt's end. */
+export interface StepRow {
+  tenantId: string;
+  attemptId: string;
+  /** Its place in the chain, from 0. */
+  index: number;
+  name: string;
+  state: StepState;
+  reason: ReasonCode | null;
+  detail: string | null;
+  tries: number;
+  /** Since the attempt's start, by the agent's clock. */
+  startedMs: number | null;
+  durationMs: number | null;
+  exitCode: number | null;
+  signal: string | null;
+  error: string | null;
+  httpJson: string | null;
+  resultJson: string | null;
+  summary: string | null;
+  /** Its share of the attempt's output, in bytes. */
+  outputFrom: number;
+  outputTo: number | null;
 }
 
 export interface OutputRow {

@@ -62,8 +62,8 @@ export function* up({ dialect }: Transaction): Operation<void> {
   });
   yield* table(
     'runs',
-    `tenantId id jobId revision:int kind occurrenceKey part definitionJson? scheduledFor:int dueAt:int startBy:int state reason? detail?
-     epoch:int attempt:int agentId? slot:int wakeAt?:int passedJson timeoutMs?:int queuedAt?:int offeredAt?:int startingAt?:int
+    `tenantId id jobId revision:int kind occurrenceKey part definitionJson? paramsJson? scheduledFor:int dueAt:int startBy:int state reason? detail?
+     epoch:int attempt:int retriesLeft?:int agentId? slot:int wakeAt?:int passedJson timeoutMs?:int queuedAt?:int offeredAt?:int startingAt?:int
      startedAt?:int endedAt?:int cancelRequestedAt?:int cancelRequestedBy? contactLostAt?:int exitCode?:int signal? createdBy? createdAt:int`,
     { primary: ['tenantId', 'id'], unique: [['tenantId', 'jobId', 'occurrenceKey', 'part']] },
   );
@@ -71,8 +71,14 @@ export function* up({ dialect }: Transaction): Operation<void> {
     'attempts',
     `tenantId id runId number:int agentId epoch:int state outcome? reason? startingAt:int startedAt?:int endedAt?:int
      permitBootId permitUntilBootMs:int pid?:int exitCode?:int signal? error? cpuMs?:int maxRssBytes?:int durationMs?:int httpJson?
-     outputBytes:int outputDroppedBytes:int reportedSeq:int headBytes:int tailBytes:int evidenceJson?`,
+     outputBytes:int outputDroppedBytes:int reportedSeq:int headBytes:int tailBytes:int evidenceJson? progress?:int resultJson? summary?`,
     { primary: ['tenantId', 'id'] },
+  );
+  yield* table(
+    'steps',
+    `tenantId attemptId index:int name state reason? detail? tries:int startedMs?:int durationMs?:int exitCode?:int signal? error? httpJson?
+     resultJson? summary? outputFrom:int outputTo?:int`,
+    { primary: ['tenantId', 'attemptId', 'index'] },
   );
   yield* table('output', 'tenantId attemptId seq:int stream atMs:int droppedBytes:int head:int data:blob', {
     primary: ['tenantId', 'attemptId', 'seq'],

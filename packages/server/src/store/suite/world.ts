@@ -340,6 +340,7 @@ export class World {
       'jobs',
       'runs',
       'attempts',
+      'steps',
       'output',
       'gaps',
       'agents',
