@@ -139,7 +139,9 @@ export const PLANTS: Plant[] = [
     const job = run && (await store.readTriggerableJob({ tenantId, jobId: run.jobId }));
     if (run?.state === 'offered' && run.epoch === attempt.epoch && job) {
       const number = run.attempt + 1;
-      permit(session, { run, number, documentJson: job.documentJson, jobName: run.jobId, tenantName: '' }, reading);
+      const agent = { name: '', labels: {} };
+      const of = { documentJson: job.documentJson, jobName: run.jobId, tenantName: '', timezone: 'UTC' };
+      permit(session, { run, number, ...of, agent, secrets: [] }, reading);
     }
     const grant = await store.acceptOffer({`,
       },
