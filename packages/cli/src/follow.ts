@@ -2,6 +2,7 @@ import {
   ApiError,
   type Client,
   isTerminal,
+  type LiveRun,
   type OutputView,
   type RunView,
   UnreachableError,
@@ -10,12 +11,15 @@ import type { Clock } from './ports.ts';
 
 export type OutputChunk = OutputView['chunks'][number];
 
+/** Its steps are there while it is followed, not when it is asked for at the end. */
+export type FollowedRun = RunView & Partial<LiveRun>;
+
 export interface FollowOptions {
   clock: Clock;
   signal?: AbortSignal;
   onOutput(chunk: OutputChunk): void;
   /** Each time the run's state is heard of. */
-  onRun?(run: RunView): void;
+  onRun?(run: FollowedRun): void;
   /** The connection was lost (with the reason), or is there again (null). */
   onContact?(problem: string | null): void;
   /** Give up when the run stays `unknown` for so many milliseconds; without it, wait for ever. */
@@ -40,7 +44,7 @@ export async function followRun(client: Client, id: string, options: FollowOptio
   let unknown = false;
   let last: RunView | null = null;
 
-  const hear = (run: RunView) => {
+  const hear = (run: FollowedRun) => {
     last = run;
     if (run.state === 'unknown' && !unknown && options.unknownForMs !== undefined) {
       void clock.sleep(options.unknownForMs, either).then(() => {
@@ -59,7 +63,7 @@ export async function followRun(client: Client, id: string, options: FollowOptio
         retryMs = FIRST_RETRY_MS;
         if (lost) options.onContact?.(null);
         lost = false;
-        if (event.event === 'run') hear(JSON.parse(event.data) as RunView);
+        if (event.event === 'run') hear(JSON.parse(event.data) as LiveRun);
         else if (event.event === 'output')
           told.once(JSON.parse(event.data) as OutputChunk, event.id, options.onOutput);
         else if (event.event === 'end') {

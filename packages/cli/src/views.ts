@@ -101,6 +101,13 @@ export function agentState(output: Output, agent: AgentView): string {
   return output.style(AGENT_STYLES[agent.state], [agent.state, ...remarks].join(', '));
 }
 
+/** Parameters as they are given on the command line. */
+export function paramsText(params: RunView['params']): string {
+  return Object.entries(params)
+    .map(([name, value]) => `${name}=${oneLine(String(value), 100)}`)
+    .join('\n');
+}
+
 export function labelsText(labels: Record<string, string>): string {
   return Object.entries(labels)
     .map(([key, value]) => (value === '' ? key : `${key}=${value}`))

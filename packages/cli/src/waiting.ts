@@ -4,6 +4,7 @@ import { EXIT } from './errors.ts';
 import { followRun, type OutputChunk } from './follow.ts';
 import { createPrinter, exitCodeOf, outcomeLine } from './liveOutput.ts';
 import type { Output } from './output.ts';
+import { createStepTeller } from './stepViews.ts';
 
 /** An unknown run usually settles when its agent is back; after so long a caller that waits gets an answer. */
 const UNKNOWN_FOR_MS = 30_000;
@@ -11,7 +12,7 @@ const UNKNOWN_FOR_MS = 30_000;
 /**
  * Waits for runs, streaming their output, and gives the exit code: that of the first run (in their order) that
  * did not succeed. Output of several runs is prefixed with the agent's name. Ctrl-C ends the wait with
- * `onInterrupt`, which decides about the runs.
+ * `onInterrupt`, which decides about the runs. With `steps` it says what becomes of each step.
  */
 export async function waitForRuns(
   cli: Cli,
@@ -19,10 +20,11 @@ export async function waitForRuns(
   runs: readonly RunView[],
   output: Output,
   onInterrupt: () => void | Promise<void>,
+  steps = false,
 ): Promise<number> {
   const stop = cli.ports.stopSignal();
   try {
-    return await waitForAll(cli, client, runs, output, stop);
+    return await waitForAll(cli, client, runs, output, steps, stop);
   } catch (error) {
     if (!stop.aborted) throw error;
     await onInterrupt();
@@ -35,10 +37,13 @@ async function waitForAll(
   client: Client,
   runs: readonly RunView[],
   output: Output,
+  steps: boolean,
   signal: AbortSignal,
 ): Promise<number> {
   const agents = runs.length > 1 ? new Map(runs.map(({ id, agent }) => [id, agent])) : null;
-  const ended = await Promise.all(runs.map((run) => waitForRun(cli, client, run, output, agents, signal)));
+  const ended = await Promise.all(
+    runs.map((run) => waitForRun(cli, client, run, output, { agents, steps, signal })),
+  );
   if (output.json) for (const run of ended) output.record({ run: run.id, end: run });
   return ended.map(exitCodeOf).find((code) => code !== 0) ?? 0;
 }
@@ -48,8 +53,11 @@ async function waitForRun(
   client: Client,
   { id }: RunView,
   output: Output,
-  agents: Map<string, string | null> | null,
-  signal: AbortSignal,
+  {
+    agents,
+    steps,
+    signal,
+  }: { agents: Map<string, string | null> | null; steps: boolean; signal: AbortSignal },
 ): Promise<RunView> {
   const prefix = () => (agents === null ? '' : prefixOf(id, agents));
   const note = (text: string) => {
@@ -62,6 +70,7 @@ async function waitForRun(
     held?.forEach(printer.chunk);
     held = null;
   };
+  const tellSteps = createStepTeller(output, id, note);
   let said = '';
   const ended = await followRun(client, id, {
     clock: cli.ports.clock,
@@ -74,6 +83,7 @@ async function waitForRun(
       const why = waits(heard);
       if (why !== '' && why !== said) note(why);
       said = why;
+      if (steps) tellSteps(heard);
     },
     onContact: (problem) =>
       note(problem === null ? 'connected again' : `connection lost (${problem}); trying again…`),

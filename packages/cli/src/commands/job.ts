@@ -1,7 +1,7 @@
 import type { JobView, RouteQuery } from '@rota/contract';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { limitOption } from '../arguments.ts';
+import { limitOption, pairs } from '../arguments.ts';
 import { type Cli, type ServerOptions, talks } from '../cli.ts';
 import { type Output, printable } from '../output.ts';
 import { readPages } from '../pages.ts';
@@ -101,6 +101,8 @@ function showJob(output: Output, job: JobView): void {
 
 interface RunOptions extends ServerOptions {
   wait?: boolean;
+  follow?: boolean;
+  param?: Record<string, string>;
   agent?: string;
   idempotencyKey?: string;
 }
@@ -110,24 +112,28 @@ function addRun(job: Command, cli: Cli): void {
     .description('run a job now')
     .argument('<name>')
     .option('-w, --wait', "stream its output and end with the command's exit code")
+    .option('-f, --follow', 'the same, and say how each step gets on')
+    .option('--param <name=value>', 'a parameter; may be repeated', pairs('parameter'))
     .option('--agent <name>', 'on this agent')
     .option('--idempotency-key <text>', 'the same key never makes a second run')
     .action(async (name: string, options: RunOptions) => {
       const output = cli.output(options);
       const client = cli.connect(options);
-      const { agent, idempotencyKey } = options;
+      const { agent, idempotencyKey, param } = options;
       const answer = await client.call('runJob', {
         params: { name },
         body: {
           ...(agent !== undefined && { agent }),
+          ...(param && { params: param }),
           ...(idempotencyKey !== undefined && { idempotencyKey }),
         },
       });
-      if (options.wait) {
+      if (options.wait || options.follow) {
         const { id } = answer.run;
-        cli.exitCode = await waitForRuns(cli, client, [answer.run], output, () =>
-          output.note(`rota: interrupted; the run goes on. To end it: rota run cancel ${id}`),
-        );
+        const onInterrupt = () =>
+          output.note(`rota: interrupted; the run goes on. To end it: rota run cancel ${id}`);
+        const steps = options.follow === true;
+        cli.exitCode = await waitForRuns(cli, client, [answer.run], output, onInterrupt, steps);
         return;
       }
       if (output.json) return output.value(answer);

@@ -1,10 +1,11 @@
 import { ApiError, type Client, isTerminal, type RunView } from '@rota/contract';
 import type { Command } from 'commander';
 import { type Cli, type ServerOptions, talks } from '../cli.ts';
-import { CliError, EXIT } from '../errors.ts';
+import { CliError, EXIT, usageError } from '../errors.ts';
 import { followRun, readOutput } from '../follow.ts';
 import { createPrinter, outcomeLine } from '../liveOutput.ts';
 import { type Output, styler } from '../output.ts';
+import { readShares } from '../outputShares.ts';
 
 /** How often a followed job is asked for its next run. */
 const NEXT_RUN_MS = 1_000;
@@ -13,6 +14,7 @@ const STARTED = 'starting,running,unknown,succeeded,failed,timedOut,cancelled';
 
 interface LogsOptions extends ServerOptions {
   follow?: boolean;
+  step?: string;
 }
 
 export function addLogsCommand(program: Command, cli: Cli): void {
@@ -20,7 +22,10 @@ export function addLogsCommand(program: Command, cli: Cli): void {
     .description('what a run wrote, or the newest run of a job')
     .argument('<run-or-job>')
     .option('-f, --follow', 'go on as it writes; of a job also through its next runs')
+    .option('--step <name>', 'only what this step wrote')
     .action(async (target: string, options: LogsOptions) => {
+      if (options.follow && options.step !== undefined)
+        throw usageError('--step shows what a step has written so far; leave out --follow');
       const output = cli.output(options);
       const client = cli.connect(options);
       if (await isJob(client, target)) {
@@ -28,9 +33,9 @@ export function addLogsCommand(program: Command, cli: Cli): void {
         const run = await newestRun(client, target);
         if (run === null) return output.note(`${target} has not run yet.`);
         heading(cli, output, run);
-        return print(cli, client, run.id, output);
+        return print(cli, client, run.id, output, options.step);
       }
-      if (!options.follow) return print(cli, client, target, output);
+      if (!options.follow) return print(cli, client, target, output, options.step);
       await follow(cli, client, target, output);
     });
 }
@@ -60,9 +65,19 @@ async function newestRun(client: Client, job: string): Promise<RunView | null> {
   return items[0] ?? null;
 }
 
-async function print(cli: Cli, client: Client, id: string, output: Output): Promise<void> {
+async function print(
+  cli: Cli,
+  client: Client,
+  id: string,
+  output: Output,
+  step: string | undefined,
+): Promise<void> {
   const printer = createPrinter(cli.ports, output, { run: id });
-  await readOutput(client, id, printer.chunk);
+  const cut = step === undefined ? null : await readShares(client, id, step);
+  await readOutput(client, id, (chunk) => {
+    const part = cut === null ? chunk : cut(chunk);
+    if (part !== null) printer.chunk(part);
+  });
   printer.flush();
 }
 

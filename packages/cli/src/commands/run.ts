@@ -2,10 +2,12 @@ import { type AttemptView, type RouteQuery, RUN_STATES, type RunView } from '@ro
 import { type Command, Option } from 'commander';
 import { limitOption } from '../arguments.ts';
 import { type Cli, type ServerOptions, talks } from '../cli.ts';
+import { usageError } from '../errors.ts';
 import { durationOf } from '../liveOutput.ts';
 import { bytes, type Output, oneLine, took } from '../output.ts';
 import { readPages } from '../pages.ts';
-import { runColumns, runState } from '../views.ts';
+import { stepColumns } from '../stepViews.ts';
+import { paramsText, runColumns, runState } from '../views.ts';
 
 export function addRunCommands(program: Command, cli: Cli): void {
   const run = program.command('run').description('runs: what happened, and what goes on');
@@ -13,6 +15,7 @@ export function addRunCommands(program: Command, cli: Cli): void {
   addShow(run, cli);
   addCancel(run, cli);
   addResolve(run, cli);
+  addRetry(run, cli);
 }
 
 interface ListOptions extends ServerOptions {
@@ -90,6 +93,8 @@ function showRun(output: Output, run: RunView, attempts: readonly AttemptView[])
       'why',
       reason && [reason.sentence, run.detail, output.style('dim', reason.remedy)].filter(Boolean).join('\n'),
     ],
+    ['retry', retryText(output, run)],
+    ['params', paramsText(run.params)],
     ['scheduled', output.timeInFull(run.scheduledFor)],
     ['due', run.dueAt === run.scheduledFor ? null : output.timeInFull(run.dueAt)],
     ['started', run.startedAt && output.timeInFull(run.startedAt)],
@@ -99,7 +104,19 @@ function showRun(output: Output, run: RunView, attempts: readonly AttemptView[])
     ['contact', run.contactLostAt && `lost ${output.timeInFull(run.contactLostAt)}`],
     ...attempts.map((attempt) => [`attempt ${attempt.number}`, attemptText(output, attempt)] as const),
   ]);
+  for (const attempt of attempts) {
+    if (attempt.steps.length === 0) continue;
+    if (output.human) output.line();
+    if (output.human && attempts.length > 1) output.line(`Steps of attempt ${attempt.number}:`);
+    output.table(attempt.steps, stepColumns(output));
+  }
   if (output.human && run.startedAt !== null) output.note(`Its output: rota logs ${run.id}`);
+}
+
+function retryText(output: Output, run: RunView): string | null {
+  if (run.retriesLeft === null || run.endedAt !== null) return null;
+  const next = run.retryAt === null ? '' : `next attempt ${output.timeInFull(run.retryAt)}, `;
+  return `${next}${run.retriesLeft} more after ${run.retryAt === null ? 'this one' : 'that'}`;
 }
 
 function latenessText({ lateness }: RunView): string | null {
@@ -121,12 +138,16 @@ function attemptText(output: Output, attempt: AttemptView): string {
     attempt.cpuMs === null ? '' : `cpu ${took(attempt.cpuMs)}`,
     attempt.maxRssBytes === null ? '' : `memory ${bytes(attempt.maxRssBytes)}`,
     attempt.outputBytes === 0 ? '' : `output ${bytes(attempt.outputBytes)}`,
+    attempt.progress === null ? '' : `progress ${attempt.progress} %`,
     attempt.outputDroppedBytes === 0 ? '' : `(${bytes(attempt.outputDroppedBytes)} left out)`,
   ];
   const why = attempt.error ?? attempt.reason?.sentence ?? '';
-  return [parts.filter(Boolean).join(', '), why && output.style('dim', oneLine(why))]
-    .filter(Boolean)
-    .join('\n');
+  const said = [
+    why && output.style('dim', oneLine(why)),
+    attempt.summary === null ? '' : `summary: ${oneLine(attempt.summary)}`,
+    attempt.result === null ? '' : `result: ${oneLine(JSON.stringify(attempt.result), 500)}`,
+  ];
+  return [parts.filter(Boolean).join(', '), ...said].filter(Boolean).join('\n');
 }
 
 function addCancel(run: Command, cli: Cli): void {
@@ -168,5 +189,21 @@ function addResolve(run: Command, cli: Cli): void {
       const resolved = await cli.connect(options).call('resolveRun', { params: { id }, body });
       if (output.json) return output.value(resolved);
       output.line(`${resolved.id}: ${resolved.state}`);
+    });
+}
+
+function addRetry(run: Command, cli: Cli): void {
+  talks(run.command('retry'))
+    .description('hurry or drop the next attempt of a run that waits for it')
+    .argument('<id>')
+    .option('--now', 'begin it at once')
+    .option('--drop', 'no further attempt: the run ends as its last one did')
+    .action(async (id: string, options: ServerOptions & { now?: boolean; drop?: boolean }) => {
+      if (options.now === options.drop) throw usageError('give --now or --drop');
+      const output = cli.output(options);
+      const body = { action: options.now ? ('now' as const) : ('drop' as const) };
+      const decided = await cli.connect(options).call('retryRun', { params: { id }, body });
+      if (output.json) return output.value(decided);
+      output.line(`${decided.id}: ${options.now ? 'begins its next attempt' : decided.state}`);
     });
 }
