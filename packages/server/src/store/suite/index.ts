@@ -8,6 +8,7 @@ import { replicasSuite } from './replicas.ts';
 import { retentionSuite } from './retention.ts';
 import { secretsSuite } from './secrets.ts';
 import { sessionsSuite } from './sessions.ts';
+import { stepsSuite } from './steps.ts';
 import type { Open } from './world.ts';
 
 /** What every database has to do: the store's operations, held to their words. */
@@ -22,4 +23,5 @@ export function operationSuite(open: Open): void {
   historySuite(open);
   recoverySuite(open);
   secretsSuite(open);
+  stepsSuite(open);
 }
