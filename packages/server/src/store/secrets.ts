@@ -129,15 +129,27 @@ export interface NamedSecrets {
 
 const NONE: NamedSecrets = { names: [], required: [] };
 
-/** A definition without any template is not looked into. */
+/** By text, of documents that are no longer than `KNOWN_LENGTH`: to understand one takes longer than all else about a permit. */
+const known = new Map<string, NamedSecrets>();
+const KNOWN_MAX = 1_000;
+const KNOWN_LENGTH = 16 * 1024;
+
+/** What the definition of a run, or else the document of its revision, names. One without any template is not looked into. */
 export function namedSecrets(definitionJson: string | null, documentJson: string | null): NamedSecrets {
   const text = definitionJson ?? documentJson;
   if (text === null || !text.includes('{{')) return NONE;
+  const found = known.get(text);
+  if (found) return found;
   const parsed: unknown = JSON.parse(text);
   // Zones do not matter to what is named.
   const definition =
     definitionJson === null ? define(parsed as JobDocument, 'UTC') : (parsed as JobDefinition);
-  return { names: secretNamesOf(definition), required: requiredSecretsOf(definition) };
+  const named = { names: secretNamesOf(definition), required: requiredSecretsOf(definition) };
+  if (text.length <= KNOWN_LENGTH) {
+    if (known.size >= KNOWN_MAX) known.delete(known.keys().next().value as string);
+    known.set(text, named);
+  }
+  return named;
 }
 
 /** What a permit gets of secrets; `missing` says of what it must not go without. */
