@@ -9,8 +9,10 @@ import { homesOf } from '../crontab/homes.ts';
 import { hasUserField, type ParsedCrontab, parseCrontab } from '../crontab/parse.ts';
 import { takeOverFile } from '../crontab/takeOver.ts';
 import { CliError, EXIT, usageError, whyUnreadable } from '../errors.ts';
+import { namesOfOthers } from '../jobNames.ts';
 import { type Output, oneLine } from '../output.ts';
 import { readPages } from '../pages.ts';
+import { addFleetCronImport } from './importFleetCron.ts';
 
 interface ImportOptions extends ServerOptions {
   userField?: boolean;
@@ -62,6 +64,7 @@ export function addImportCommands(program: Command, cli: Cli): void {
       for (const each of imported) show(output, each);
       if (!options.takeOver && !options.dryRun) showNext(output, imported, options);
     });
+  addFleetCronImport(command, cli);
 }
 
 /** A crontab belongs to one machine, so its jobs go to the agent there unless told otherwise. */
@@ -130,12 +133,6 @@ function readIfThere(path: string): string {
 /** Below the spool a crontab is called as its user. */
 function spoolUser(path: string): string | undefined {
   return /^\/var\/spool\/cron(\/crontabs)?$/.test(dirname(path)) ? basename(path) : undefined;
-}
-
-/** A name that another machine's crontab or a person has given is not overwritten: the import takes another. */
-async function namesOfOthers(client: Client, owner: string): Promise<string[]> {
-  const { items } = await readPages(1_000_000, (query) => client.call('listJobs', { query }));
-  return items.filter(({ document }) => document.owner !== owner).map(({ name }) => name);
 }
 
 /**

@@ -129,7 +129,8 @@ function baseName(path: string): string {
   return path.replace(/\/+$/, '').replace(/^.*\//, '');
 }
 
-function slug(text: string): string {
+/** A text as the name of a job. */
+export function slug(text: string): string {
   const name = text
     .toLowerCase()
     .replace(/[^a-z0-9._-]+/g, '-')
