@@ -73,9 +73,12 @@ export function* acceptOffer(
   const number = run.attempt + 1;
   const grant = yield* readGrant(transaction, { ...run, attempt: number }, agentId);
   if ('missing' in grant) {
-    const epoch = run.epoch + 1;
-    const detail = grant.missing;
-    yield* moveRun(transaction, run, 'fail', 'failed', { epoch, reason: 'secretMissing', detail });
+    yield* moveRun(transaction, run, 'fail', 'failed', {
+      epoch: run.epoch + 1,
+      agentId: null,
+      reason: 'secretMissing',
+      detail: grant.missing,
+    });
     return null;
   }
   yield* moveRun(transaction, run, 'accept', 'starting', {

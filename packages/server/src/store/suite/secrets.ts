@@ -204,6 +204,7 @@ export function secretsSuite(open: Open): void {
         reason: 'secretMissing',
         detail,
         slot: 0,
+        agentId: null,
         startedAt: null,
         attempt: 0,
       });
