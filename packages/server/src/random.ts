@@ -26,12 +26,6 @@ export function base32(bytes: Uint8Array): string {
   return text;
 }
 
-/** A number from 0 up to, but without, 1. */
-export function fractionOf(random: Random): number {
-  const [high = 0, middle = 0, low = 0] = random.bytes(3);
-  return (high * 65_536 + middle * 256 + low) / 16_777_216;
-}
-
 /** A new id: 20 characters, 100 random bits. */
 export function newId(random: Random): string {
   return base32(random.bytes(13)).slice(0, 20);

@@ -3,7 +3,6 @@ import type { Logger } from 'pino';
 import { SecretUnreadableError, type Vault } from '../auth/secrets.ts';
 import type { Hints } from '../hints.ts';
 import type { Metrics } from '../metrics.ts';
-import { fractionOf, type Random } from '../random.ts';
 import type { Definitions } from '../runs/definitions.ts';
 import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
 import type { PermitGrant } from '../store/attempts.ts';
@@ -22,7 +21,6 @@ export interface BootClock {
 
 export interface ReportPorts {
   store: Store;
-  random: Random;
   hints: Hints;
   log: Logger;
   metrics: Pick<Metrics, 'runEnded'>;
@@ -38,7 +36,7 @@ export interface ReportPorts {
  * awaited, so that messages of one agent take effect in the order in which they came.
  */
 export function createReports(ports: ReportPorts) {
-  const { store, random, hints, log, metrics, definitions, dispatcher, keys, vault, sessions } = ports;
+  const { store, hints, log, metrics, definitions, dispatcher, keys, vault, sessions } = ports;
 
   /** The newest word of attempts that tell how far they are, while a commit of it is under way. */
   const progress = new Map<string, number>();
@@ -206,7 +204,6 @@ export function createReports(ports: ReportPorts) {
           seq: message.seq,
           end: message.end,
           journalSeq: message.journalSeq,
-          random: fractionOf(random),
         });
         session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: true });
         free(session, message.attemptId, message.epoch);

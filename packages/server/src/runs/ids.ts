@@ -24,3 +24,8 @@ export function parseAttemptId(attemptId: string): { runId: string; number: numb
   const match = /^([0-9a-z]{20})-([1-9]\d{0,8})$/.exec(attemptId);
   return match ? { runId: match[1] as string, number: Number(match[2]) } : null;
 }
+
+/** A number from 0 up to, but without, 1: the same of one id on every server, and spread evenly over all ids. */
+export function fractionOf(id: string): number {
+  return createHash('sha256').update(id).digest().readUInt32BE() / 2 ** 32;
+}

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { AgentFacts, Labels } from '@rota/contract';
-import { loseRun, openRunsOfAgent, withdrawOffer } from './dispatch.ts';
+import { set } from './byKey.ts';
+import { loseRun, openRunsOfAgent, unknownRetryAt, withdrawOffer } from './dispatch.ts';
 import { recordAgentEvent } from './events.ts';
 import { openJoinToken } from './joinTokens.ts';
 import { change, type Operation, row, rows, type Transaction } from './operation.ts';
@@ -188,10 +189,12 @@ export function* removeAgent(
       continue;
     }
     if (run.state !== 'unknown') yield* loseRun(transaction, run, 'agentGone');
-    yield* change(
-      `update "runs" set "slot" = 0, "wakeAt" = null, "reason" = 'agentGone' where "tenantId" = ? and "id" = ? and "state" = 'unknown'`,
-      run.tenantId,
-      run.id,
+    const retryAt = yield* unknownRetryAt(transaction, run, 'agentGone');
+    yield* set(
+      'runs',
+      { tenantId: run.tenantId, id: run.id, state: 'unknown' },
+      // One that is tried again keeps its slot.
+      { reason: 'agentGone', wakeAt: retryAt, ...(retryAt === null && { slot: 0 }) },
     );
   }
   yield* change(

@@ -322,12 +322,12 @@ const STATE_OF_OUTCOME = {
 } as const satisfies Record<AttemptOutcome, string>;
 
 /**
- * An agent reports the end of an attempt; `random`, from 0 up to 1, is the jitter of a retry that follows; without it there is none.
+ * An agent reports the end of an attempt.
  * @returns the run's end, or null when it had ended before, or goes on with a further attempt
  */
 export function* endAttempt(
   transaction: Transaction,
-  input: AttemptKey & { seq: number; end: AttemptEnd; journalSeq: number; random?: number },
+  input: AttemptKey & { seq: number; end: AttemptEnd; journalSeq: number },
 ): Operation<{ state: AttemptOutcome; latenessMs: number | null } | null> {
   const run = yield* runOfAttempt(transaction, input);
   const attempt = yield* lockAttempt(transaction, input);
@@ -366,7 +366,7 @@ export function* endAttempt(
     yield* keepEvidence(transaction, attempt, { report: 'ended', outcome: end.outcome });
     return null;
   }
-  if (yield* retryAfterEnd(transaction, run, { end, reason, random: input.random ?? 0 })) return null;
+  if (yield* retryAfterEnd(transaction, run, end, reason)) return null;
   const state = STATE_OF_OUTCOME[end.outcome];
   const startedAt = run.startedAt ?? transaction.now;
   const moved = yield* moveRun(transaction, run, 'end', state, {

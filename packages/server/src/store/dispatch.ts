@@ -12,6 +12,7 @@ import {
   together,
   type Value,
 } from './operation.ts';
+import { missRun, retriesUnknown, retryUnknown } from './retry.ts';
 import type { RunRow } from './tables.ts';
 
 /** After losing an agent, how long a run may stay `starting` before it is `unknown`. */
@@ -152,7 +153,10 @@ export function* wakeQueuedRuns(
   return woken;
 }
 
-type Fenced = Pick<RunRow, 'tenantId' | 'id' | 'jobId' | 'state' | 'epoch' | 'kind' | 'offeredAt'>;
+type Fenced = Pick<
+  RunRow,
+  'tenantId' | 'id' | 'jobId' | 'state' | 'epoch' | 'kind' | 'offeredAt' | 'attempt'
+>;
 
 export type Decision =
   | { run: Fenced; action: 'offer'; agentId: string; offerMs: number; passed: string[] }
@@ -185,8 +189,7 @@ function* decide(transaction: Transaction, decision: Decision): Operation<Offer 
   const { tenantId, id, jobId } = run;
   if (decision.action === 'miss') {
     // By the clock that counts: that of whoever asks may be ahead.
-    if (decision.startBy < transaction.now)
-      yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' });
+    if (decision.startBy < transaction.now) yield* missRun(transaction, run);
     return null;
   }
   const passedJson = JSON.stringify(decision.passed);
@@ -243,7 +246,7 @@ export interface Withdrawal {
 
 /**
  * Settles runs whose time to move has come without a message: offers that nobody took, starts whose agent is lost,
- * running ones whose timeout passed unheard, slots that an unknown run can no longer need.
+ * running ones whose timeout passed unheard, slots that an unknown run can no longer need, or its next attempt.
  */
 export function* settleOverdueRuns(
   transaction: Transaction,
@@ -272,6 +275,7 @@ function* settleOverdue(transaction: Transaction, run: RunRow): Operation<Withdr
   if (run.state === 'offered') return yield* withdrawOffer(transaction, run, true);
   if (run.state === 'starting') yield* loseRun(transaction, run, 'agentLost');
   else if (run.state === 'running') yield* loseRun(transaction, run, 'timeoutUnheard');
+  else if (yield* retryOverdue(transaction, run)) return [];
   else yield* freeUnknownSlot(run);
   return [];
 }
@@ -292,7 +296,7 @@ export function* withdrawOffer(
   const passed = JSON.parse(run.passedJson) as string[];
   const moved =
     run.startBy < transaction.now
-      ? yield* moveRun(transaction, run, 'miss', 'missed', { epoch: run.epoch + 1, reason: 'startDeadline' })
+      ? yield* missRun(transaction, run)
       : yield* moveRun(transaction, run, 'withdraw', 'queued', {
           epoch: run.epoch + 1,
           agentId: null,
@@ -314,14 +318,44 @@ export const KILL_GRACE_MS = 10_000;
 
 /** Nobody can know any more whether the run goes on. Its slot stays held until its timeout proves that it cannot. */
 export function* loseRun(transaction: Transaction, run: RunRow, reason: ReasonCode): Operation<boolean> {
-  const since = run.startingAt ?? transaction.now;
-  const freeAt =
-    run.timeoutMs === null ? null : Math.max(transaction.now, since + surelyEndedMs(run.timeoutMs));
+  const retryAt = yield* unknownRetryAt(transaction, run, reason);
   return yield* moveRun(transaction, run, 'lose', 'unknown', {
     reason,
     contactLostAt: run.contactLostAt ?? transaction.now,
-    wakeAt: freeAt,
+    wakeAt: retryAt ?? surelyEndedAt(transaction, run),
   });
+}
+
+/** When the run has surely ended, wherever its agent is; null: never by time. */
+function surelyEndedAt({ now }: Transaction, { startingAt, timeoutMs }: RunRow): number | null {
+  return timeoutMs === null ? null : Math.max(now, (startingAt ?? now) + surelyEndedMs(timeoutMs));
+}
+
+/**
+ * When a further attempt may begin of a run of which nobody knows any more whether it goes on (onUnknown: retry); null: never by
+ * itself. Of one that may not have started, when its permit has surely expired; of one that ran, when it has surely ended, or its
+ * agent is gone.
+ */
+export function* unknownRetryAt(
+  transaction: Transaction,
+  run: RunRow,
+  reason: ReasonCode,
+): Operation<number | null> {
+  if (!(yield* retriesUnknown(transaction, run))) return null;
+  if (run.state === 'starting' || reason === 'agentGone')
+    return surelyEndedAt(transaction, { ...run, timeoutMs: 0 });
+  return surelyEndedAt(transaction, run);
+}
+
+/** Begins a further attempt of an unknown run whose time for that has come, or leaves its slot to it. */
+function* retryOverdue(transaction: Transaction, run: RunRow): Operation<boolean> {
+  if (yield* retryUnknown(transaction, run)) return true;
+  if (run.reason === 'agentGone') return false;
+  const endedAt = surelyEndedAt(transaction, run);
+  if (endedAt !== null && endedAt <= transaction.now) return false;
+  // It was to be tried again, and no longer is: somebody cancelled it.
+  yield* set('runs', { tenantId: run.tenantId, id: run.id, state: 'unknown' }, { wakeAt: endedAt });
+  return true;
 }
 
 function* freeUnknownSlot(run: RunRow): Operation<void> {

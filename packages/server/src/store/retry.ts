@@ -7,7 +7,7 @@ import {
   type JobDocument,
   retryDelayMs,
 } from '@rota/contract';
-import { attemptIdOf } from '../runs/ids.ts';
+import { attemptIdOf, fractionOf } from '../runs/ids.ts';
 import { get, set } from './byKey.ts';
 import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
@@ -56,22 +56,23 @@ function* countTries({ tenantId, id }: RunRow): Operation<number> {
 export function* retryAfterEnd(
   transaction: Transaction,
   run: RunRow,
-  { end, reason, random }: { end: AttemptEnd; reason: ReasonCode | null; random: number },
+  end: AttemptEnd,
+  reason: ReasonCode | null,
 ): Operation<boolean> {
   if (end.outcome === 'succeeded' || end.outcome === 'cancelled' || run.cancelRequestedAt !== null)
     return false;
   const { retry } = yield* readPolicy(transaction, run);
   if (retry === null || !isRetried(retry, { ...end, reason })) return false;
-  return yield* waitForNext(transaction, run, retry, retry.times, random, end.error);
+  return yield* waitForNext(transaction, run, retry, retry.times, end.error);
 }
 
 /** The same of a run that is unknown, once its policy (onUnknown: retry) may begin another attempt. */
-export function* retryUnknown(transaction: Transaction, run: RunRow, random: number): Operation<boolean> {
+export function* retryUnknown(transaction: Transaction, run: RunRow): Operation<boolean> {
   if (run.cancelRequestedAt !== null) return false;
   const { retry, onUnknown } = yield* readPolicy(transaction, run);
   if (onUnknown !== 'retry') return false;
   const policy = retry ?? defineRetry({ times: UNKNOWN_TIMES });
-  return yield* waitForNext(transaction, run, policy, policy.times, random, null);
+  return yield* waitForNext(transaction, run, policy, policy.times, null);
 }
 
 /** Whether the job wants another attempt of a run of which nobody knows any more whether it goes on. */
@@ -86,12 +87,12 @@ function* waitForNext(
   run: RunRow,
   retry: Retry,
   times: number,
-  random: number,
   error: string | null,
 ): Operation<boolean> {
   const tries = yield* countTries(run);
   if (tries > times) return false;
-  const wakeAt = transaction.now + retryDelayMs(retry, tries, () => random);
+  const wakeAt =
+    transaction.now + retryDelayMs(retry, tries, () => fractionOf(attemptIdOf(run.id, run.attempt)));
   const how = run.state === 'unknown' && error === null ? 'is unknown' : 'failed';
   const moved = yield* moveRun(transaction, run, 'retry', 'queued', {
     epoch: run.epoch + 1,

@@ -6,6 +6,7 @@ import { planningSuite } from './planning.ts';
 import { recoverySuite } from './recovery.ts';
 import { replicasSuite } from './replicas.ts';
 import { retentionSuite } from './retention.ts';
+import { retrySuite } from './retry.ts';
 import { secretsSuite } from './secrets.ts';
 import { sessionsSuite } from './sessions.ts';
 import { stepsSuite } from './steps.ts';
@@ -24,4 +25,5 @@ export function operationSuite(open: Open): void {
   recoverySuite(open);
   secretsSuite(open);
   stepsSuite(open);
+  retrySuite(open);
 }

@@ -1,0 +1,356 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { AttemptEnd } from '@rota/contract';
+import { DAY, MINUTE, type Open, SECOND, World } from './world.ts';
+
+const RETRY = { times: 2, delay: '10s', backoff: 3 };
+const FAILURE = { outcome: 'failed', exitCode: 3 } satisfies Partial<AttemptEnd>;
+
+/** Further attempts of runs: after an end, of unknown ones, and what people do about them. */
+export function retrySuite(open: Open): void {
+  const retryWorld = async (document: Record<string, unknown> = {}) => {
+    const world = await World.open(open);
+    await world.online('one');
+    await world.online('two');
+    await world.job('a', { retry: RETRY, ...document });
+    return world;
+  };
+  const fails = async (world: World, id: string, end: Partial<AttemptEnd> = FAILURE) =>
+    world.end(await world.key(id), end);
+  /** Brings a run that waits for its next attempt to its start on an agent. */
+  const startNext = async (world: World, id: string, agentId: string) => {
+    assert(await world.offer(id, agentId));
+    assert(await world.accept(await world.key(id)));
+    await world.start(await world.key(id));
+  };
+  const retry = (world: World, runId: string, action: 'now' | 'drop') =>
+    world.store.retryRun({ tenantId: 'acme', runId, action, by: 'me' });
+  const ids = async (world: World) =>
+    (await world.store.readQueuedRuns({ limit: 10 })).map((queued) => queued.id);
+
+  describe('a run that is retried', () => {
+    it('waits for its next attempt, which may go to any agent, and keeps its slot', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      const key = await world.key(id);
+      assert.equal(await fails(world, id), null);
+      await world.expect(id, 'queued', {
+        reason: 'retryWait',
+        agentId: null,
+        attempt: 1,
+        epoch: key.epoch + 1,
+        slot: 1,
+        passedJson: '[]',
+        retriesLeft: 1,
+        wakeAt: world.now + 10 * SECOND,
+        endedAt: null,
+      });
+      assert.deepEqual(
+        [(await world.attempt(key.attemptId)).outcome, (await world.attempt(key.attemptId)).exitCode],
+        ['failed', 3],
+      );
+      assert.deepEqual(await ids(world), []);
+      world.pass(10 * SECOND);
+      assert.deepEqual(await ids(world), [id]);
+      await startNext(world, id, 'two');
+      await world.expect(id, 'running', { attempt: 2, reason: null });
+      assert.deepEqual((await world.end(await world.key(id)))?.state, 'succeeded');
+      await world.expect(id, 'succeeded', { slot: 0, exitCode: 0 });
+    });
+
+    it('waits longer each time, and ends as its last attempt did', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      for (const [delay, left] of [
+        [10, 1],
+        [30, 0],
+      ] as const) {
+        await fails(world, id);
+        await world.expect(id, 'queued', { wakeAt: world.now + delay * SECOND, retriesLeft: left });
+        world.pass(delay * SECOND);
+        await startNext(world, id, 'one');
+      }
+      await fails(world, id, { outcome: 'timedOut', reason: 'timeout', exitCode: null });
+      await world.expect(id, 'timedOut', { reason: 'timeout', attempt: 3, slot: 0, retriesLeft: 0 });
+    });
+
+    it('is not retried after an end that its policy does not list, a cancel, or a lost fate', async () => {
+      for (const end of [
+        { outcome: 'failed', exitCode: 4 },
+        { outcome: 'cancelled' },
+        { outcome: 'timedOut' },
+        { outcome: 'failed', reason: 'exitStatusLost', exitCode: null },
+        { outcome: 'succeeded' },
+      ] satisfies Partial<AttemptEnd>[]) {
+        const world = await retryWorld({ retry: { times: 3, outcomes: ['exit:3'] } });
+        const id = await world.inState('running', 'a', 'one');
+        await fails(world, id, end);
+        await world.expect(id, end.outcome, { retriesLeft: null });
+      }
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' });
+      await fails(world, id);
+      await world.expect(id, 'failed');
+    });
+
+    it('takes the end of an attempt twice as once, also when the next one goes on', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      const first = await world.key(id);
+      await world.end(first, FAILURE);
+      const waiting = await world.all();
+      await world.end(first, FAILURE);
+      await world.end(first);
+      await world.start(first);
+      await world.refuse(first, 0);
+      assert.equal(await world.accept(first, 0), null);
+      const { evidenceJson } = await world.attempt(first.attemptId);
+      assert(evidenceJson === null || /refused/.test(evidenceJson));
+      await world.expect(id, 'queued', { reason: 'retryWait' });
+      assert(waiting.length > 0);
+      world.pass(10 * SECOND);
+      await startNext(world, id, 'one');
+      const running = await world.run(id);
+      await world.end(first, FAILURE);
+      assert.deepEqual(await world.run(id), running);
+    });
+
+    it('is not held to the start deadline of its first attempt', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one', { startBy: world.now + SECOND });
+      world.pass(MINUTE);
+      await fails(world, id);
+      world.pass(10 * SECOND);
+      await startNext(world, id, 'two');
+      await world.expect(id, 'running', { attempt: 2 });
+    });
+
+    it('that no agent takes for a day ends as its last attempt did', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      world.pass(DAY + MINUTE);
+      const run = await world.run(id);
+      await world.store.decideRuns({ decisions: [{ run, action: 'miss', startBy: run.startBy }] });
+      await world.expect(id, 'failed', { reason: 'exitStatus', exitCode: 3, slot: 0 });
+
+      await world.job('b', { retry: RETRY });
+      const offered = await world.inState('running', 'b', 'one');
+      await fails(world, offered);
+      world.pass(10 * SECOND);
+      assert(await world.offer(offered, 'two'));
+      world.pass(2 * DAY);
+      await world.settle();
+      await world.expect(offered, 'failed', { reason: 'exitStatus', slot: 0 });
+    });
+
+    it('an attempt that was proven not started costs none of its tries', async () => {
+      const world = await retryWorld({ retry: { times: 1, delay: '10s' } });
+      const id = await world.inState('starting', 'a', 'one');
+      await world.refuse(await world.key(id));
+      await startNext(world, id, 'two');
+      await fails(world, id);
+      await world.expect(id, 'queued', { reason: 'retryWait', attempt: 2, retriesLeft: 0 });
+    });
+
+    it('ends as cancelled when it is cancelled while it waits', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' });
+      await world.expect(id, 'cancelled', { reason: 'cancelledByUser', slot: 0, wakeAt: null });
+    });
+
+    it('without a job has the policy of its own definition', async () => {
+      const world = await retryWorld();
+      const retryPolicy = {
+        times: 1,
+        delayMs: 5_000,
+        backoff: 1,
+        maxDelayMs: 5_000,
+        jitterMs: 0,
+        outcomes: ['failed'],
+      };
+      const id = await world.inState('running', 'a', 'one');
+      await world.change(
+        `update "runs" set "definitionJson" = ? where "id" = ?`,
+        JSON.stringify({ retry: retryPolicy, onUnknown: 'hold' }),
+        id,
+      );
+      await fails(world, id);
+      await world.expect(id, 'queued', { wakeAt: world.now + 5 * SECOND, retriesLeft: 0 });
+    });
+
+    it('waits up to its jitter longer, by as much on every server', async () => {
+      const world = await retryWorld({ retry: { times: 1, delay: '10s', jitter: '1m' } });
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      const { wakeAt } = await world.run(id);
+      const jitter = (wakeAt as number) - world.now - 10 * SECOND;
+      assert(jitter >= 0 && jitter <= MINUTE, String(jitter));
+    });
+  });
+
+  describe('retryRun', () => {
+    it('begins the next attempt at once', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      assert.deepEqual(await retry(world, id, 'now'), { result: 'done', withdraw: null });
+      assert.deepEqual(await ids(world), [id]);
+      await startNext(world, id, 'two');
+      assert.deepEqual(await retry(world, id, 'now'), { result: 'notWaiting' });
+    });
+
+    it('drops it: the run ends with the outcome of its last attempt', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id, { outcome: 'timedOut', reason: 'timeout', exitCode: null, signal: 'SIGTERM' });
+      assert.deepEqual(await retry(world, id, 'drop'), { result: 'done', withdraw: null });
+      await world.expect(id, 'timedOut', { reason: 'timeout', signal: 'SIGTERM', slot: 0, wakeAt: null });
+      assert.match((await world.run(id)).detail as string, /no further attempt, by me/);
+      assert.deepEqual(await retry(world, id, 'drop'), { result: 'ended' });
+    });
+
+    it('takes the offer of an attempt back that it drops', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      assert(await world.offer(id, 'two'));
+      const offered = await world.key(id);
+      const { tenantId: _, ...withdraw } = offered;
+      assert.deepEqual(await retry(world, id, 'drop'), { result: 'done', withdraw });
+      await world.expect(id, 'failed', { exitCode: 3 });
+      assert.equal(await world.accept(offered), null);
+      await world.expect(id, 'failed');
+    });
+
+    it('finds nothing to do with a run that waits for its first attempt, runs, is unknown, or is not there', async () => {
+      const world = await retryWorld();
+      for (const [index, state] of (['queued', 'offered', 'running', 'unknown'] as const).entries()) {
+        await world.job(`j${index}`);
+        const id = await world.inState(state, `j${index}`, 'one');
+        for (const action of ['now', 'drop'] as const)
+          assert.deepEqual(await retry(world, id, action), { result: 'notWaiting' }, `${state} ${action}`);
+        await world.expect(id, state);
+      }
+      assert.deepEqual(await retry(world, '0'.repeat(20), 'now'), { result: 'notFound' });
+      const other = await world.other();
+      const id = await world.inState('running', 'a', 'one');
+      const answer = await world.store.retryRun({
+        tenantId: other.tenantId,
+        runId: id,
+        action: 'drop',
+        by: 'me',
+      });
+      assert.deepEqual(answer, { result: 'notFound' });
+    });
+  });
+
+  describe('an unknown run with onUnknown: retry', () => {
+    const AGAIN = { onUnknown: 'retry', retry: { times: 1, delay: '10s' } };
+
+    it('that may not have started is tried again once its permit has surely expired', async () => {
+      const world = await retryWorld(AGAIN);
+      const id = await world.inState('unknown', 'a', 'one');
+      const key = await world.key(id);
+      const { wakeAt, startingAt } = await world.run(id);
+      assert((wakeAt as number) - (startingAt as number) > 25 * SECOND);
+      world.pass((wakeAt as number) - world.now - 1);
+      await world.settle();
+      await world.expect(id, 'unknown');
+      world.pass(1);
+      await world.settle();
+      await world.expect(id, 'queued', { reason: 'retryWait', wakeAt: world.now + 10 * SECOND, slot: 1 });
+      world.pass(10 * SECOND);
+      await startNext(world, id, 'two');
+      const running = await world.run(id);
+      await world.start(key);
+      await world.end(key);
+      assert.deepEqual(await world.run(id), running, 'late reports are evidence');
+      const attempt = await world.attempt(key.attemptId);
+      assert.deepEqual([attempt.state, attempt.outcome], ['ended', 'succeeded']);
+      assert.match(attempt.evidenceJson as string, /ended/);
+    });
+
+    it('that ran is tried again when its timeout has passed unheard, not before', async () => {
+      const world = await retryWorld(AGAIN);
+      const id = await world.inState('running', 'a', 'one', { timeoutMs: MINUTE });
+      await world.store.closeSession({ tenantId: 'acme', agentId: 'one', sessionEpoch: 1 });
+      world.pass(MINUTE);
+      await world.settle();
+      await world.expect(id, 'running');
+      world.pass(MINUTE);
+      await world.settle();
+      await world.expect(id, 'unknown', { reason: 'timeoutUnheard', wakeAt: world.now });
+      await world.settle();
+      await world.expect(id, 'queued', { reason: 'retryWait' });
+    });
+
+    it('that ran without a timeout waits until its agent is gone', async () => {
+      const world = await retryWorld(AGAIN);
+      const id = await world.inState('running', 'a', 'one');
+      await world.connect('one', { lastNonce: 'one-nonce', journalSeq: 2, newNonce: 'again' });
+      await world.store.reconcileSession({ tenantId: 'acme', agentId: 'one', sessionEpoch: 2, attempts: [] });
+      await world.expect(id, 'unknown', { reason: 'journalDamaged', wakeAt: null });
+      await world.store.removeAgent({ tenantId: 'acme', name: 'one', gone: true });
+      const { wakeAt } = await world.run(id);
+      assert(wakeAt !== null);
+      await world.expect(id, 'unknown', { reason: 'agentGone', slot: 1 });
+      world.pass(wakeAt - world.now);
+      await world.settle();
+      await world.expect(id, 'queued', { reason: 'retryWait', slot: 1 });
+    });
+
+    it('has no more attempts than it may, then it stays unknown', async () => {
+      const world = await retryWorld(AGAIN);
+      const id = await world.inState('unknown', 'a', 'one');
+      world.pass(MINUTE);
+      await world.settle();
+      world.pass(10 * SECOND);
+      assert(await world.offer(id, 'two'));
+      assert(await world.accept(await world.key(id)));
+      world.pass(25 * SECOND);
+      await world.settle();
+      await world.expect(id, 'unknown', { wakeAt: null });
+      world.pass(DAY);
+      await world.settle();
+      await world.expect(id, 'unknown', { slot: 1 });
+    });
+
+    it('is not tried again once it is to be cancelled', async () => {
+      const world = await retryWorld(AGAIN);
+      const id = await world.inState('unknown', 'a', 'one', { timeoutMs: 10 * MINUTE });
+      await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' });
+      world.pass(MINUTE);
+      await world.settle();
+      await world.expect(id, 'unknown', { slot: 1 });
+      world.pass(10 * MINUTE);
+      await world.settle();
+      await world.expect(id, 'unknown', { slot: 0, wakeAt: null });
+    });
+
+    it('goes on when its agent is back before', async () => {
+      const world = await retryWorld(AGAIN);
+      const id = await world.inState('unknown', 'a', 'one');
+      await world.start(await world.key(id));
+      await world.expect(id, 'running', { wakeAt: null });
+      world.pass(DAY);
+      await world.settle();
+      await world.expect(id, 'running');
+    });
+
+    it('never is with onUnknown: hold, whatever its retry says', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('unknown', 'a', 'one');
+      world.pass(DAY);
+      await world.settle();
+      await world.expect(id, 'unknown');
+      await world.store.removeAgent({ tenantId: 'acme', name: 'one', gone: true });
+      world.pass(DAY);
+      await world.settle();
+      await world.expect(id, 'unknown', { slot: 0 });
+    });
+  });
+}
