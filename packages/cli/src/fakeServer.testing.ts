@@ -43,6 +43,8 @@ export async function fakeServer(t: TestContext, handlers: Handlers): Promise<Fa
   const server = createServer((request, response) => {
     handle(request, response, handlers, calls).catch((error) => response.destroy(error));
   });
+  // On a machine that stands still for seconds a connection would be closed just as it is used again.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });
