@@ -146,6 +146,47 @@ test('a step that waited for its next try when its helper died goes on with that
   assert.deepEqual(begun(), ['one', 'one', 'two']);
 });
 
+test('wherever the helper of a chain is killed, no step is begun twice, and those that never began go on', async () => {
+  await start();
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const steps = names.map((name) =>
+    step(name, `echo ${name} >> ${mark()}; sleep 0.1`, { continueOnFailure: true }),
+  );
+  const id = await run(steps);
+  let answered = 0;
+  const answer = () => {
+    for (const message of server.messages.slice(answered))
+      if (message.type === 'continue' && message.attemptId === id) permit(message, steps);
+    answered = server.messages.length;
+    return server.of(id).end;
+  };
+  for (const [name, state] of [
+    ['a', 'running'],
+    ['b', 'succeeded'],
+    ['d', 'running'],
+  ] as const) {
+    await server.until(
+      () =>
+        answer() ||
+        server.messages.some(
+          (message) =>
+            message.type === 'step' &&
+            message.step.name === name &&
+            (message.step.state === state || message.step.state === 'failed'),
+        ),
+    );
+    killHelper();
+  }
+  const end = (await server.until(answer)) as AttemptEnd;
+  const marks = begun();
+  assert.deepEqual([end.outcome, new Set(marks).size], ['succeeded', marks.length]);
+  for (const { name, state } of end.steps) {
+    assert.ok(state === 'succeeded' || state === 'failed', `${name} ${state}`);
+    if (state === 'succeeded') assert.ok(marks.includes(name), `${name} is not marked`);
+  }
+  assert.ok(end.steps.some(({ state }) => state === 'failed'));
+});
+
 /** Starts an agent whose helper has died between the steps `one` and `two` of an attempt. */
 async function startBetween(steps: Step[], timeoutMs: number | null = null): Promise<string> {
   const attemptId = server.newId();

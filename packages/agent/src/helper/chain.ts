@@ -242,7 +242,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
 
   async function runTry(step: Step, prepared: Prepared, result: StepResult): Promise<TryEnding> {
     const { writer, log } = store as ChainStore;
-    const output = createStepOutput((stream, data) => writer.write(stream, data));
+    const isKept = result.index < plan.length - 1;
+    const output = createStepOutput((stream, data) => writer.write(stream, data), isKept);
     passage = output;
     const begun = prepared.begin();
     execution = begun;
@@ -265,7 +266,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     passage = null;
     const stdout = output.kept();
     const { answer } = ending;
-    const kept = answer ? { text: answer.text(), isWhole: answer.isWhole } : stdout;
+    const kept = isKept && answer ? { text: answer.text(), isWhole: answer.isWhole } : stdout;
     return { ...ending, ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : {}), kept };
   }
 

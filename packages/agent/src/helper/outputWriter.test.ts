@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { AttemptEnd } from '@rota/contract';
@@ -193,3 +202,29 @@ test('an attempt that has a file already is not begun again', () => {
   makeWriter(10, 10).close();
   assert.throws(() => makeWriter(10, 10), { code: 'EEXIST' });
 });
+
+for (const { where, headBytes } of [
+  { where: 'in its head', headBytes: 100_000 },
+  { where: 'in its tail', headBytes: 10_000 },
+]) {
+  test(`output goes on ${where} where a writer that died had stopped, over what it had written in part`, async () => {
+    const all = Buffer.from(Array.from({ length: 90_000 }, (_, index) => (index * 7) & 255));
+    const former = makeWriter(headBytes, 100_000);
+    former.write('stdout', all.subarray(0, 50_000));
+    former.flush();
+    former.close();
+    const newest =
+      headBytes > 50_000 ? `${folder}/a` : `${folder}/a.tail/${readdirSync(`${folder}/a.tail`).length}`;
+    appendFileSync(newest, Buffer.from([200, 0, 0, 0, 1, 2, 3, 4, 5]));
+    const limits = { headBytes, tailBytes: 100_000, chunkBytes: 1_000 };
+    const writer = new OutputWriter(`${folder}/a`, begin, limits, systemClock, () => {}, 'resume');
+    assert.equal(writer.position, 50_000);
+    writer.write('stdout', all.subarray(50_000));
+    writer.flush();
+    assert.equal(writer.position, 90_000);
+    writer.writeEnd(end);
+    writer.close();
+    assert.ok(Buffer.concat((await readAll()).map(({ data }) => data)).equals(all));
+    assert.equal((await spool.readEnd('a'))?.outcome, 'succeeded');
+  });
+}

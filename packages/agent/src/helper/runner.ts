@@ -91,7 +91,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
       attemptId,
       kind: task.steps[0]?.action.kind ?? '',
       startedBootMs,
-      timeoutMs: task.timeoutMs,
+      timeoutMs: shortest(task.timeoutMs, log ? null : (task.steps[0]?.timeoutMs ?? null)),
       killGraceMs: task.killGraceMs,
     };
     try {
@@ -141,6 +141,11 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
     },
     answer() {},
   };
+}
+
+/** Null is no limit. */
+function shortest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.min(one, other);
 }
 
 /** Tells how the steps of an attempt get on, and knows what was told last of each. */

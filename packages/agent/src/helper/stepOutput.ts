@@ -13,7 +13,8 @@ export interface StepOutput {
   kept(): KeptText;
 }
 
-export function createStepOutput(spool: StepOutput['write']): StepOutput {
+/** `isKept`: there are later steps. */
+export function createStepOutput(spool: StepOutput['write'], isKept: boolean): StepOutput {
   let parts: Buffer[] = [];
   let bytes = 0;
   let isWhole = true;
@@ -29,7 +30,7 @@ export function createStepOutput(spool: StepOutput['write']): StepOutput {
 
   return {
     write(stream, data) {
-      if (stream === 'stdout') keep(data);
+      if (isKept && stream === 'stdout') keep(data);
       spool(stream, data);
     },
     kept() {
