@@ -6,6 +6,7 @@ import {
   applyRecord,
   decideOffer,
   decidePermit,
+  decideToGoOn,
   type Entry,
   historyOf,
   isDroppable,
@@ -180,6 +181,22 @@ test('a record of an attempt that is forgotten changes nothing', () => {
   applyRecord(entries, { type: 'done', attemptId: 'a', end: null, bootId: 'boot', bootMs: 1 });
   applyRecord(entries, { type: 'nonce', nonce: 'n' });
   assert.equal(entries.size, 0);
+});
+
+test('a permit lets a chain go on only where it was started: same epoch, same boot, in time', () => {
+  const started = entry({ state: 'started' });
+  const permit = { epoch: 2, bootId: 'boot', validUntilBootMs: 1_000 };
+  assert.equal(decideToGoOn(started, permit, now), 'yes');
+  assert.equal(decideToGoOn(started, { ...permit, validUntilBootMs: 999 }, now), 'expired');
+  const others = [
+    decideToGoOn(undefined, permit, now),
+    decideToGoOn(entry(), permit, now),
+    decideToGoOn(started, { ...permit, epoch: 1 }, now),
+    decideToGoOn(started, { ...permit, epoch: 3 }, now),
+    decideToGoOn(started, { ...permit, bootId: 'former' }, now),
+    decideToGoOn(entry({ state: 'started', bootId: 'former' }), permit, now),
+  ];
+  assert.deepEqual(new Set(others), new Set(['no']));
 });
 
 test('a permit is read only when a trusted key signed it for this agent', () => {

@@ -271,6 +271,19 @@ test('later steps read what earlier ones gave', async () => {
   assert.equal(ms, by(end, 'count').durationMs);
 });
 
+test('of a long output later steps read the end, from where a character begins', async () => {
+  const chain = chains.start([
+    step('long', `printf '1'; head -c 200000 /dev/zero | tr '\\0' x; printf 'ü%.0s' $(seq 32768); echo`),
+    step('size', 'printf %s {{ steps.long.output }} | wc -c'),
+    step('number', 'echo {{ steps.long.json | default: "none" }}'),
+  ]);
+  const end = await chain.ended;
+  const { outputFrom, outputTo } = by(end, 'size');
+  const size = Number((await chain.output()).slice(-11).split('\n')[0]);
+  assert.deepEqual([outputTo ?? 0, size], [outputFrom + 6, 65_534]);
+  assert.match(await chain.output(), /none\n$/);
+});
+
 test('also the answer of a request that failed can be read', async () => {
   const { url, seen } = await listen(({ url }) =>
     url === '/' ? { status: 409, body: '{"holder":"nightly"}' } : {},

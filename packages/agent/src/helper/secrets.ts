@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { constants, open } from 'node:fs/promises';
 import type { Permit } from '@rota/contract';
 
 /** Longest value that is read from a file. */
@@ -36,9 +36,9 @@ export async function readSecrets(
 
 /** The text of a file without the newline at its end. */
 async function readValue(path: string): Promise<string> {
-  const file = await open(path, 'r');
+  // What is no file, such as a pipe, may never be opened by its other side, and never end.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    // What is no file, such as a pipe, may never end.
     if (!(await file.stat()).isFile()) throw new Error('it is no regular file');
     const { buffer, bytesRead } = await file.read(Buffer.alloc(VALUE_BYTES + 1), 0, VALUE_BYTES + 1, 0);
     if (bytesRead > VALUE_BYTES) throw new Error(`it is longer than ${VALUE_BYTES / 1024} KiB`);
