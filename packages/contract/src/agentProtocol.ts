@@ -199,6 +199,8 @@ export const RunKey = Type.Object({
   part: Text(100),
   scheduledFor: Type.Integer(),
   dueAt: Type.Integer(),
+  /** Its first permit was out by then. */
+  startBy: Type.Integer(),
   timeoutMs: NullableInteger,
 });
 export type RunKey = Static<typeof RunKey>;
