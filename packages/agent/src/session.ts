@@ -44,8 +44,8 @@ export interface SessionPorts {
   clock: Clock;
   random: Random;
   connect: Connect;
-  journal: Journal;
-  work: Work;
+  journal: Pick<Journal, 'seq' | 'nonce' | 'append' | 'idle'>;
+  work: Pick<Work, 'idle' | 'situation' | 'attempts' | 'history' | 'connected' | 'disconnected' | 'handle'>;
   log: Log;
   facts(): AgentFacts;
   sign(text: string): string;
