@@ -117,10 +117,7 @@ export interface BurstJob {
 }
 
 /** Jobs in one document, all or nothing. */
-export async function applyJobs(
-  { client }: Pick<Place, 'client'>,
-  jobs: readonly BurstJob[],
-): Promise<void> {
+export async function applyJobs({ client }: Pick<Place, 'client'>, jobs: readonly BurstJob[]): Promise<void> {
   await client().call('apply', { body: { document: { jobs: jobs as JobDocument[] } } });
 }
 
