@@ -66,6 +66,8 @@ export type LogEntry =
       scheduledFor: number;
       agent: string | null;
       at: number;
+      /** When nobody looked after it: its machine stood still, or the processes that watch it did or were gone. */
+      unwatched?: { from: number; to: number }[];
     }
   | { kind: 'end'; attemptId: string; exitCode: number; at: number };
 

@@ -39,8 +39,8 @@ function doubtfulRuns({ betrayed }: Simulation, { attempts, runs }: History): Se
 function historyOf(simulation: Simulation): History {
   const { database, world, evidence } = simulation;
   const log: LogEntry[] = [];
-  for (const { attemptId, runId, scheduledFor, agent, at, endedAt, exitCode } of evidence) {
-    log.push({ kind: 'start', attemptId, runId, scheduledFor, agent, at });
+  for (const { attemptId, runId, scheduledFor, agent, at, endedAt, exitCode, unwatched } of evidence) {
+    log.push({ kind: 'start', attemptId, runId, scheduledFor, agent, at, unwatched });
     if (endedAt !== null) log.push({ kind: 'end', attemptId, exitCode: exitCode ?? 137, at: endedAt });
   }
   const recoveryMs = Object.fromEntries(

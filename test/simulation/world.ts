@@ -115,8 +115,8 @@ const MACHINE_MOMENTS = ['before exec', 'after exec', 'before sync', 'after sync
 
 /** How long before the end the last fault strikes and the last action is taken: all must settle until then. */
 export const TAIL_MS = 1_000_000;
-/** How long a machine may stand still while its jobs' timeouts are still held in time. */
-const MARGIN_MS = 8_000;
+/** How long a machine stands still at most. */
+const STILL_MAX_MS = 60_000;
 /** From then on, that many ms into the tail: nothing is disturbed any more, and then nothing is planned any more. */
 export const HEAL_MS = 200_000;
 export const PAUSE_MS = 280_000;
@@ -351,8 +351,7 @@ function makeBlow(
     case 'copyFolder':
       return { kind, agent, afterMs: random.pick([2_000, 60_000, 300_000]) };
     case 'freezeMachine':
-      // A helper that stands still for longer ends its jobs later than their timeouts say (docs/failures.md).
-      return { kind, agent, forMs: Math.min(forMs, MARGIN_MS) };
+      return { kind, agent, forMs: Math.min(forMs, STILL_MAX_MS) };
     default:
       return { kind, agent, forMs };
   }
