@@ -75,11 +75,11 @@ test('when the helper dies, what it ran is waited for and ends with what can be 
   assert.equal(server.of(id).output, 'begun\n');
 });
 
-for (const [what, signal] of [
-  ['goes on', 'SIGCONT'],
-  ['is replaced', 'SIGKILL'],
+for (const [title, signal] of [
+  ['a job that outran its timeout while its helper stood still is ended when that goes on', 'SIGCONT'],
+  ['a job that outran its timeout while its helper stood still is ended when that is replaced', 'SIGKILL'],
 ] as const) {
-  test(`a job that outran its timeout while its helper stood still is ended when that ${what}`, async () => {
+  test(title, async () => {
     await start();
     const late = `${folder}/late`;
     execFileSync('mkfifo', [late]);
