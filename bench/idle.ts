@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { until } from '../test/support/until.ts';
 import { type Database, withDatabase } from './database.ts';
-import { shown, table } from './figures.ts';
+import { shown, spreadOf, table } from './figures.ts';
 import { INSPECTABLE, inspect } from './inspector.ts';
 import { cpuSeconds, residentBytes } from './processes.ts';
 import { ended, fork, type Server, type Servers, withServers } from './servers.ts';
@@ -19,6 +19,7 @@ const REST_MS = 8_000;
 const IDLE_MS = 15_000;
 const KILLS = 3;
 const BACK_MS = 180_000;
+const LOOK_MS = 50;
 
 /** Of one process, without connections and with them. */
 interface Cost {
@@ -28,8 +29,10 @@ interface Cost {
   cpu: number;
 }
 
-/** Seconds from the kill until half of the agents were back, and all. */
+/** Seconds from the kill until half of the agents that the server held were back, and all. */
 interface Return {
+  /** How many agents the server held. */
+  held: number;
   half: number;
   all: number;
 }
@@ -64,12 +67,7 @@ function startedAgain(): Promise<Measured> {
     const returns: Return[] = [];
     for (let kill = 0; kill < KILLS; kill++) {
       await sleep(REST_MS);
-      returns.push(
-        await timeReturn(servers, async () => {
-          await server.process.kill('SIGKILL');
-          await servers.restart(server);
-        }),
-      );
+      returns.push(await timeReturn(servers, server, () => servers.restart(server)));
     }
     return { empty, full, returns };
   });
@@ -83,7 +81,7 @@ function takenOver(): Promise<Measured> {
     const returns: Return[] = [];
     for (let kill = 0; kill < KILLS; kill++) {
       await sleep(REST_MS);
-      returns.push(await timeReturn(servers, () => holder.process.kill('SIGKILL')));
+      returns.push(await timeReturn(servers, holder, async () => {}));
       await servers.restart(holder);
       [holder, other] = [other, holder];
     }
@@ -101,35 +99,43 @@ async function costs(servers: Servers, server: Server): Promise<{ empty: Cost; f
   return { empty, full };
 }
 
-/** From a kill until the database says that the agents are online again. */
-function timeReturn(servers: Servers, kill: () => Promise<void>): Promise<Return> {
+/** From the kill of a server until the database says that the agents that it held are online again. */
+function timeReturn(servers: Servers, server: Server, restart: () => Promise<void>): Promise<Return> {
   return withDatabase(servers.open, async (database) => {
-    const at = Date.now();
+    const [lost] = await database.all<{ id: string; held: number }>(
+      `select r."id", count(*) as "held" from "replicas" r join "agents" a on a."replicaId" = r."id"
+       where a."state" = 'online' and r."name" like ? group by r."id"`,
+      `%:${server.process.child.pid}`,
+    );
+    if (!lost) throw new Error(`${server.name} holds no agents`);
+    const at = performance.now();
+    await server.process.kill('SIGKILL');
     // What comes back while the server still starts counts, too.
-    const [, times] = await Promise.all([kill(), whenBack(database, at)]);
+    const [times] = await Promise.all([whenBack(database, lost, at), restart()]);
     return times;
   });
 }
 
-async function whenBack(database: Database, since: number): Promise<Return> {
+async function whenBack(database: Database, lost: { id: string; held: number }, at: number): Promise<Return> {
+  const since = () => (performance.now() - at) / 1_000;
   let half = 0;
   let looked = 0;
   await until(
     'all agents back',
     async () => {
-      if (performance.now() - looked < 50) return false;
+      if (performance.now() - looked < LOOK_MS) return false;
       looked = performance.now();
-      const [found] = await database.all<{ back: number }>(
-        `select count(*) as "back" from "agents" where "state" = 'online' and "connectedAt" > ?`,
-        since,
+      const [found] = await database.all<{ online: number }>(
+        `select count(*) as "online" from "agents" where "state" = 'online' and "replicaId" <> ?`,
+        lost.id,
       );
-      const back = found?.back ?? 0;
-      if (half === 0 && back >= AGENTS / 2) half = (Date.now() - since) / 1_000;
-      return back >= AGENTS;
+      const away = AGENTS - (found?.online ?? 0);
+      if (half === 0 && away <= lost.held / 2) half = since();
+      return away === 0;
     },
     BACK_MS,
   );
-  return { half, all: (Date.now() - since) / 1_000 };
+  return { held: lost.held, half, all: since() };
 }
 
 /** The same number of sockets on a bare server, which sends nothing and hears as much. */
@@ -166,7 +172,7 @@ async function bareSockets(): Promise<Measured> {
         },
         BACK_MS,
       );
-      returns.push({ half, all: (performance.now() - at) / 1_000 });
+      returns.push({ held: AGENTS, half, all: (performance.now() - at) / 1_000 });
     }
     return { empty, full, returns };
   } finally {
@@ -208,9 +214,7 @@ export async function measure(): Promise<string> {
   const each = ({ empty, full }: Measured, what: 'heapBytes' | 'residentBytes') =>
     (full[what] - empty[what]) / AGENTS;
   const median = ({ returns }: Measured, what: keyof Return) =>
-    returns.map((times) => times[what]).toSorted((one, other) => one - other)[
-      Math.floor(KILLS / 2)
-    ] as number;
+    spreadOf(returns.map((times) => times[what])).median;
   const worst = ({ returns }: Measured) => Math.max(...returns.map(({ all }) => all));
   const beside = (read: (of: Measured) => number) => (of: Measured) =>
     of === bare ? shown(read(of)) : `${shown(read(of))} (${shown(read(of) / read(bare))} ×)`;
@@ -234,6 +238,7 @@ export async function measure(): Promise<string> {
         row('resident memory in all, MB', ({ full }) => full.residentBytes / 1e6),
         row('processor time while idle, % of a core', ({ full }) => full.cpu * 100),
         ['… without agents', ...measured.map(([, { empty }]) => shown(empty.cpu * 100))],
+        row('agents of the killed server, median', (of) => median(of, 'held')),
         row('half are back after, s, median', (of) => median(of, 'half')),
         row('all are back after, s, median', (of) => median(of, 'all')),
         row('all are back after, s, worst', worst),

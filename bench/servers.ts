@@ -45,6 +45,9 @@ export interface Servers extends Place {
   ): Promise<ScriptedAgents>;
 }
 
+/** For thousands of agents that come all at once. */
+const ONLINE_MS = 180_000;
+
 /** Starts so many servers on a file (`null`: one) or on PostgreSQL, does `work` with them, and ends all. */
 export function withServers<T>(
   size: { on: 'sqlite' } | { on: 'postgres'; replicas: number },
@@ -102,7 +105,7 @@ export function withServers<T>(
             scripted.push(child);
           }
           const online = () => [...counts.values()].reduce((sum, count) => sum + count, 0);
-          await until(`${names.length} scripted agents online`, () => online() === names.length, 120_000);
+          await until(`${names.length} scripted agents online`, () => online() === names.length, ONLINE_MS);
           return { count: names.length, processes: [...counts.keys()], online };
         },
       });
