@@ -39,16 +39,22 @@ export function describeProfile({ nodes, samples, timeDeltas }: CpuProfile): str
       add(byFunction, functionName, us);
       continue;
     }
-    // What is not JavaScript belongs to who has called it.
-    let caller = id;
-    while (frameUrl(caller) === '' && parents.has(caller)) caller = parents.get(caller) as number;
-    const place = placeOf(frameUrl(caller));
-    add(byFolder, folderOf(place), us);
-    const line = url === '' ? 'native, called there' : String(lineNumber + 1);
-    add(byFunction, `\`${functionName || '(anonymous)'}\` ${place} (${line})`, us);
+    const place = placeOf(frameUrl(callerOf(id, (url) => url === '')));
+    // What Node does itself counts for the folder that has asked for it.
+    const folder = folderOf(placeOf(frameUrl(callerOf(id, (url) => url === '' || url.startsWith('node:')))));
+    add(byFolder, folder, us);
+    const where = url === '' ? 'native, called there' : String(lineNumber + 1);
+    const asked = place.startsWith('node') ? ` for ${folder}` : '';
+    add(byFunction, `\`${functionName || '(anonymous)'}\` ${place} (${where})${asked}`, us);
   }
   function frameUrl(id: number): string {
     return byId.get(id)?.callFrame.url ?? '';
+  }
+  /** The nearest that is not passed over. */
+  function callerOf(id: number, isPassed: (url: string) => boolean): number {
+    let caller = id;
+    while (isPassed(frameUrl(caller)) && parents.has(caller)) caller = parents.get(caller) as number;
+    return caller;
   }
   const largest = (of: Map<string, number>, count: number) =>
     [...of].toSorted(([, one], [, other]) => other - one).slice(0, count);
