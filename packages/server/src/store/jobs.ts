@@ -3,6 +3,7 @@ import { insert, set } from './byKey.ts';
 import { recordEvent } from './events.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, placeholders, row, rows, type Transaction, together } from './operation.ts';
+import { planPassed } from './passed.ts';
 import type { JobRow, RunRow } from './tables.ts';
 
 /** A job as the caller has read and settled it. */
@@ -64,6 +65,7 @@ export function* saveJobs(transaction: Transaction, input: SaveInput): Operation
     } else if (input.owner !== null && old.owner !== input.owner)
       writes.push(set('jobs', keyOf(old), { owner: input.owner }));
   }
+  yield* planPassed(transaction, updated);
   yield* dropFuture(transaction, updated);
   yield* together(transaction, writes);
   const pruned = yield* prunedJobs(transaction, input);
@@ -271,6 +273,7 @@ export function* pauseJob(
   const job = yield* lockJob(transaction, input);
   if (!job) return false;
   if (job.pausedAt !== null) return true;
+  yield* planPassed(transaction, [job]);
   yield* dropFuture(transaction, [job]);
   const due = (yield* openRuns(transaction, [job], ['planned'])).filter((run) => run.kind === 'scheduled');
   for (const run of due) {
@@ -330,6 +333,7 @@ export function* deleteJob(
 
 /** Leaves tombstones of jobs that this operation has locked. */
 function* bury(transaction: Transaction, jobs: readonly JobRow[], by: string): Operation<void> {
+  yield* planPassed(transaction, jobs);
   yield* dropFuture(transaction, jobs);
   const waiting = yield* openRuns(transaction, jobs, ['planned', 'queued', 'offered']);
   yield* together(
