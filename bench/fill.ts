@@ -105,6 +105,7 @@ export async function fillAgents(
 ): Promise<Identity[]> {
   const keys = await database.all<ServerKey>('select "id", "publicKey" from "serverKeys"');
   const identities: Identity[] = [];
+  await database.all('begin');
   for (const name of input.names) {
     const { privateKey, publicKey } = generateKeys();
     const agentId = newId(systemRandom);
@@ -120,5 +121,6 @@ export async function fillAgents(
     );
     identities.push({ agentId, name, tenant: 'default', urls: [], privateKey, keys });
   }
+  await database.all('commit');
   return identities;
 }
