@@ -471,6 +471,15 @@ test('a person may settle what nobody knows, and have it tried again', () => {
   assert.deepEqual(check(history).violations, []);
 });
 
+test('what an agent tells of after a loss may lack the attempts before it that were not started', () => {
+  const history = sound();
+  history.attempts.splice(1, 1);
+  const found = () => check(history).violations.map(({ invariant }) => invariant);
+  assert.deepEqual(found(), ['nextAttemptHasProof']);
+  Object.assign(history.attempts[1] as object, { told: true });
+  assert.deepEqual(found(), []);
+});
+
 test('an attempt that nobody could end overlaps until timeout, standstill and grace are over, and no longer', () => {
   const history = sound();
   leaveAlone(history, { timeoutMs: 5 * S, from: 12 * S, to: 30 * S, endedAt: 40 * S });

@@ -102,6 +102,8 @@ export interface StoredAttempt {
   /** When its permit was granted first. */
   startingAt: number;
   endedAt: number | null;
+  /** The database had lost it, and learned of it from its agent: attempts before it that were not started nobody tells of. */
+  told?: boolean;
 }
 
 export interface StoredGap {

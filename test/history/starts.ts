@@ -36,12 +36,12 @@ export function* nextAttemptHasProof({ attemptsOf, decidedAt }: Evidence): Gener
   for (const [runId, attempts] of attemptsOf) {
     for (const [index, next] of attempts.entries()) {
       const before = attempts[index - 1];
+      const isGiven = next.told || next.number === (before?.number ?? 0) + 1;
       if (!before) {
-        if (next.number !== 1) yield `run ${runId} has attempt ${next.number} but none before it`;
+        if (!isGiven) yield `run ${runId} has attempt ${next.number} but none before it`;
         continue;
       }
-      if (next.number !== before.number + 1)
-        yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
+      if (!isGiven) yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
       const decided = decidedAt.get(runId)?.some((at) => before.startingAt <= at && at <= next.startingAt);
       if (!isOver(before, next.startingAt) && !decided)
         yield `run ${runId} got attempt ${next.number} at ${iso(next.startingAt)} while nobody knew the end of attempt ${before.number}`;

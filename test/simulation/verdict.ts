@@ -1,7 +1,14 @@
 import { define, type JobDocument } from '@rota/contract';
 import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
 import { check } from '../history/check.ts';
-import type { History, JobOfHistory, LogEntry, StateChange, StoredRun } from '../history/history.ts';
+import type {
+  History,
+  JobOfHistory,
+  LogEntry,
+  StateChange,
+  StoredAttempt,
+  StoredRun,
+} from '../history/history.ts';
 import { lookAtTheEnd } from './lockout.ts';
 import { EPOCH_MS, type Simulation } from './simulation.ts';
 import { FAULT_KINDS, type World } from './world.ts';
@@ -55,7 +62,9 @@ function historyOf(simulation: Simulation): History {
     agents: database.inspect('select "id", "name", "state" from "agents"'),
     log,
     runs: runsOf(simulation, changes),
-    attempts: database.inspect('select * from "attempts"'),
+    attempts: database
+      .inspect<StoredAttempt & { permitBootId: string }>('select * from "attempts"')
+      .map((attempt) => ({ ...attempt, told: attempt.permitBootId === '' })),
     gaps: database.inspect('select * from "gaps"'),
     changes,
     faults: simulation.faults,
