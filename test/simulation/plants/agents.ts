@@ -14,7 +14,7 @@ export const AGENTS: Plant[] = [
     ],
     invariant: 'notStartedNeverStarts',
     world: struck(['rebootMachine', 'killBoth'], ['before exec', 'after exec', 'receive permit']),
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'the journal does not wait for the disk',
@@ -27,7 +27,7 @@ export const AGENTS: Plant[] = [
     ],
     invariant: 'innocentsNotLockedOut',
     world: struck(['rebootMachine'], ['after exec', 'send accept', 'send started', 'send ended'], 60),
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'a permit is good for ever',
@@ -48,7 +48,7 @@ export const AGENTS: Plant[] = [
       ...struck(['freezeSession', 'freezeMachine'], ['receive permit'], 150),
       minReplicas: 1,
     },
-    seed: 1,
+    seed: 4,
   },
   {
     name: 'ends are forgotten when the connection is lost',
@@ -65,7 +65,7 @@ export const AGENTS: Plant[] = [
       ...struck(['cut', 'block', 'killReplica'], ['send ended', 'receive ended', 'after exec'], 100),
       minReplicas: 1,
     },
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'a boot of the machine is not noticed',
@@ -78,7 +78,7 @@ export const AGENTS: Plant[] = [
     ],
     invariant: 'notStartedNeverStarts',
     world: struck(['rebootMachine'], ['after exec', 'send started'], 150),
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'a helper that died had begun nothing',
@@ -91,7 +91,7 @@ export const AGENTS: Plant[] = [
     ],
     invariant: 'notStartedNeverStarts',
     world: struck(['killHelper', 'killBoth'], ['after exec'], 150),
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'a refusal is forgotten with the process that made it',
@@ -110,6 +110,6 @@ export const AGENTS: Plant[] = [
       ['receive accept', 'send permit', 'receive permit', 'before acceptOffer', 'send refused'],
       300,
     ),
-    seed: 1,
+    seed: 2,
   },
 ];

@@ -50,7 +50,8 @@ export const DISPATCH: Plant[] = [
     seed: 1,
   },
   {
-    name: 'epochs do not grow',
+    name: 'an offer is taken back and made again under the same epoch',
+    // Either of the two alone is guarded by the other.
     edits: [
       {
         file: `${STORE}/dispatch.ts`,
@@ -69,11 +70,11 @@ export const DISPATCH: Plant[] = [
       kinds: ['freezeSession'],
       moments: ['receive offer'],
       faultsPerHour: 60,
-      fields: { schedule: 'every 300s', target: {}, timeout: '20s', startDeadline: '1d' },
+      fields: { schedule: 'every 270s', target: {}, timeout: '20s', startDeadline: '1d' },
       behaviour: { minMs: 100, maxMs: 500 },
       actionsPerHour: 0,
     },
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'an end that comes later overwrites a decision',
@@ -99,7 +100,7 @@ export const DISPATCH: Plant[] = [
       noRetry: true,
       actionsPerHour: 1_500,
     },
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'two runs of a job may hold its slot',
@@ -146,6 +147,6 @@ export const DISPATCH: Plant[] = [
       faultsPerHour: 200,
       fields: { schedule: 'every 60s', target: {}, timeout: '20s', startDeadline: '15s' },
     },
-    seed: 1,
+    seed: 4,
   },
 ];
