@@ -102,8 +102,8 @@ export const PLANNING: Plant[] = [
       },
       {
         file: `${SERVER}/scheduler/scheduler.ts`,
-        find: 'return next === null ? null : next - LOOK_MS;',
-        replace: 'return null;',
+        find: 'if (next > horizon) return next - LOOK_MS;',
+        replace: 'if (next > horizon) return null;',
       },
     ],
     invariant: 'everyInstantAccounted',

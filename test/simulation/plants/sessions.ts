@@ -117,7 +117,7 @@ export const SESSIONS: Plant[] = [
     edits: [
       {
         file: `${SERVER}/agents/delivery.ts`,
-        find: 'return replica.hasOthers ? clock.now() + SHARED_MS : null;',
+        find: 'return replica.hasOthers && !sessions.isEmpty ? clock.now() + SHARED_MS : null;',
         replace: 'return null;',
       },
       {
