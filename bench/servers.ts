@@ -19,14 +19,6 @@ export interface Server {
   process: RotaProcess;
 }
 
-/** Scripted agents in processes of their own. */
-export interface ScriptedAgents {
-  readonly count: number;
-  readonly processes: readonly ChildProcess[];
-  /** How many say that they are online. */
-  online(): number;
-}
-
 /** Real servers, on a file or on a PostgreSQL with its own defaults, whose commits are durable. */
 export interface Servers extends Place {
   readonly installation: Installation;
@@ -36,16 +28,13 @@ export interface Servers extends Place {
   restart(server: Server): Promise<void>;
   inspect(server: Server): Promise<Inspector>;
   /**
-   * Enrols agents and starts them, in so many processes; resolves when all are online. Each begins with another server, or
+   * Enrols agents and starts them, in so many processes one after the other; resolves when all are online. Each begins with another server, or
    * all `withFirst`.
    */
-  startAgents(
-    names: readonly string[],
-    options: { processes: number; withFirst?: boolean },
-  ): Promise<ScriptedAgents>;
+  startAgents(names: readonly string[], options: { processes: number; withFirst?: boolean }): Promise<void>;
 }
 
-/** For thousands of agents that come all at once. */
+/** For the agents of one process, which come all at once. */
 const ONLINE_MS = 180_000;
 
 /** Starts so many servers on a file (`null`: one) or on PostgreSQL, does `work` with them, and ends all. */
@@ -95,6 +84,7 @@ export function withServers<T>(
             },
           );
           const counts = new Map<ChildProcess, number>();
+          const online = () => [...counts.values()].reduce((sum, count) => sum + count, 0);
           const each = Math.ceil(names.length / processes);
           for (let at = 0; at < names.length; at += each) {
             const file = path.join(installation.folder, `identities-${scripted.length}.json`);
@@ -103,10 +93,9 @@ export function withServers<T>(
             const child = fork('scriptedAgent.ts', [file, withFirst ? 'together' : 'spread', ...urls]);
             child.on('message', ({ online }: { online: number }) => counts.set(child, online));
             scripted.push(child);
+            const started = Math.min(at + each, names.length);
+            await until(`${started} scripted agents online`, () => online() === started, ONLINE_MS);
           }
-          const online = () => [...counts.values()].reduce((sum, count) => sum + count, 0);
-          await until(`${names.length} scripted agents online`, () => online() === names.length, ONLINE_MS);
-          return { count: names.length, processes: [...counts.keys()], online };
         },
       });
     } finally {

@@ -26,7 +26,7 @@ const LEAVING_MAX_MS = 5_000;
 /** How long the closing of a connection may take. */
 const CLOSING_MS = 2_000;
 /** Connections that may be in their handshake at one time, and how many of them are attended to: the others wait for that. */
-const HANDSHAKES_MAX = 2_000;
+const HANDSHAKES_MAX = 5_000;
 const HANDSHAKES_AT_ONCE = 200;
 /** An agent that lets this much pile up unread is cut off; it resumes later. */
 const BUFFERED_MAX = 32 * 1024 * 1024;
