@@ -168,8 +168,6 @@ export interface WorldOptions {
   behaviour?: Partial<Behaviour>;
   noticeLoss?: number;
   standbyLagMs?: number;
-  /** People settle what is unknown; they do not have it tried again. */
-  noRetry?: boolean;
 }
 
 /** Makes the world of a seed. Each seed has some kinds of faults and not others, and its own pace of everything. */
@@ -222,15 +220,7 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
   );
   for (let index = 0; index < actionCount; index++)
     actions.push(
-      makeAction(
-        random,
-        last,
-        jobs.length,
-        agents.length,
-        faults,
-        options.actions ?? ACTION_KINDS,
-        options.noRetry ?? false,
-      ),
+      makeAction(random, last, jobs.length, agents.length, faults, options.actions ?? ACTION_KINDS),
     );
   faults.sort((a, b) => a.atMs - b.atMs);
   actions.sort((a, b) => a.atMs - b.atMs);
@@ -378,7 +368,6 @@ function makeAction(
   agents: number,
   faults: readonly Fault[],
   kinds: readonly Action['kind'][],
-  noRetry: boolean,
 ): Action {
   // People act most when something is broken, or has just been mended.
   const near = random.chance(0.5) && faults.length > 0 ? random.pick(faults) : null;
@@ -397,7 +386,7 @@ function makeAction(
     case 'cancel':
     case 'resolve':
       // Which of three ways to resolve is in the draw, too; the last third is another try.
-      return { atMs, kind, draw: random.unit() * (noRetry ? 0.66 : 1) };
+      return { atMs, kind, draw: random.unit() };
     case 'setAgent':
       return {
         atMs,

@@ -97,10 +97,9 @@ export const DISPATCH: Plant[] = [
       fields: { schedule: 'every 60s', target: {}, timeout: '20s' },
       behaviour: { minMs: 15_000, maxMs: 19_000 },
       actions: ['resolve'],
-      noRetry: true,
       actionsPerHour: 1_500,
     },
-    seed: 5,
+    seed: 2,
   },
   {
     name: 'two runs of a job may hold its slot',
