@@ -65,7 +65,7 @@ export const PLANNING: Plant[] = [
       actions: ['edit'],
       actionsPerHour: 600,
     },
-    seed: 2,
+    seed: 3,
   },
   {
     name: 'a run is due at once instead of at its instant',
@@ -106,8 +106,18 @@ export const PLANNING: Plant[] = [
         replace: 'if (next > horizon) return null;',
       },
     ],
-    invariant: 'everyInstantAccounted',
-    world: { faultsPerHour: 0, actionsPerHour: 0 },
-    seed: 1,
+    invariant: 'latenessByFaultWindow',
+    // Now and then somebody does: what is planned then starts late.
+    world: {
+      ...BUSY,
+      hours: 0.5,
+      maxAgents: 1,
+      maxJobs: 1,
+      fields: { schedule: 'every 300s', target: {}, startDeadline: '1d' },
+      faultsPerHour: 0,
+      actions: ['resume'],
+      actionsPerHour: 8,
+    },
+    seed: 4,
   },
 ];
