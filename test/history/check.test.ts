@@ -471,6 +471,16 @@ test('a person may settle what nobody knows, and have it tried again', () => {
   assert.deepEqual(check(history).violations, []);
 });
 
+test('what a person has tried again is late from the decision on', () => {
+  const history = sound();
+  Object.assign(start(history, 'r6-1'), { at: 69_000 });
+  const late = () =>
+    check(history).violations.filter(({ invariant }) => invariant === 'latenessByFaultWindow').length;
+  assert.equal(late(), 1);
+  history.decisions.push({ runId: 'r6', at: 68_000 });
+  assert.equal(late(), 0);
+});
+
 test('what an agent tells of after a loss may lack the attempts before it that were not started', () => {
   const history = sound();
   history.attempts.splice(1, 1);
