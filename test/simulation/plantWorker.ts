@@ -1,6 +1,10 @@
+import { setPriority } from 'node:os';
 import { worldOf } from './plants/plant.ts';
 import { PLANTS } from './plants.ts';
 import type { simulate } from './simulate.ts';
+
+// Virtual time can wait; what runs in real time beside it cannot.
+setPriority(10);
 
 /** Which plant, and the seeds whose worlds are lived through with it until its invariant sees it. */
 export interface PlantTask {
