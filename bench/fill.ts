@@ -1,6 +1,9 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import type { AttemptEnd, ServerKey } from '@rota/contract';
+import { generateKeys, type Identity } from '../packages/agent/src/identity.ts';
 import { newId, systemRandom } from '../packages/server/src/random.ts';
+import type { Database } from './database.ts';
 
 const DAY_MS = 86_400_000;
 const ROWS_PER_COMMIT = 50_000;
@@ -75,4 +78,52 @@ export function* dailyJobs(count: number, now: number): Generator<FilledJob> {
       nextAt: Math.floor(nextAt / 60_000) * 60_000,
     };
   }
+}
+
+/** How an attempt of a scripted agent ends. */
+export const SUCCEEDED: AttemptEnd = {
+  outcome: 'succeeded',
+  reason: null,
+  exitCode: 0,
+  signal: null,
+  error: null,
+  durationMs: 1,
+  cpuMs: 1,
+  maxRssBytes: 1,
+  outputBytes: 0,
+  outputDroppedBytes: 0,
+  http: null,
+  steps: [],
+  result: null,
+  summary: null,
+};
+
+/**
+ * Writes agents straight into a database, as if they had joined.
+ * @returns what each of them has on its disk
+ */
+export async function fillAgents(
+  database: Database,
+  input: { tenantId: string; names: readonly string[]; now: number },
+): Promise<Identity[]> {
+  const keys = await database.all<ServerKey>('select "id", "publicKey" from "serverKeys"');
+  const identities: Identity[] = [];
+  await database.all('begin');
+  for (const name of input.names) {
+    const { privateKey, publicKey } = generateKeys();
+    const agentId = newId(systemRandom);
+    await database.all(
+      `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
+         "journalSeq", "maxParallel", "draining", "createdAt", "changedAt") values (?, ?, ?, ?, 100, '{}', 1, 'offline', 0, 0, 0, 0, ?, ?)`,
+      input.tenantId,
+      agentId,
+      name,
+      publicKey,
+      input.now,
+      input.now,
+    );
+    identities.push({ agentId, name, tenant: 'default', urls: [], privateKey, keys });
+  }
+  await database.all('commit');
+  return identities;
 }

@@ -1,7 +1,7 @@
 // A thousand jobs due at one second on four agents: how long until the last has started. node bench/herd.ts
 import { availableParallelism } from 'node:os';
 import { percentile, shown, shownSpread, spreadOf, table } from './figures.ts';
-import { burst, lastStartMs, withInstallation } from './installed.ts';
+import { burst, lastStartMs, placeOf, withInstallation } from './installed.ts';
 import { bareStarts, describeFdatasyncs, describeStarts, fdatasyncs } from './limits.ts';
 
 const JOBS = 1_000;
@@ -25,7 +25,7 @@ async function herd(maxParallel: number | null, spread: boolean): Promise<Herd> 
     const targetOf = spread ? { targetOf: (index: number) => [AGENTS[index % AGENTS.length] as string] } : {};
     const result: Herd = { lastMs: [], halfMs: [], agentsUsed: 0 };
     for (let turn = 0; turn <= TURNS; turn++) {
-      const done = await burst(installation, {
+      const done = await burst(placeOf(installation), {
         prefix: `herd${turn}`,
         count: JOBS,
         command: ['/bin/true'],

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { loggingCommand, readLog } from '../test/history/jobLog.ts';
 import { percentile, shown, table } from './figures.ts';
-import { applyJobs, type RunTimes, readRuns, withInstallation } from './installed.ts';
+import { applyJobs, placeOf, type RunTimes, readRuns, withInstallation } from './installed.ts';
 import { bareStarts, describeFdatasyncs, describeStarts, fdatasyncs } from './limits.ts';
 
 const JOBS = 50;
@@ -28,10 +28,10 @@ async function eachSecond(title: string, jitter: string | null): Promise<Measure
     const log = path.join(installation.folder, 'starts.log');
     const schedule = { cron: '* * * * * *', timezone: 'UTC', ...(jitter === null ? {} : { jitter }) };
     await applyJobs(
-      installation,
+      placeOf(installation),
       Array.from({ length: JOBS }, (_, index) => ({
         name: `second-${String(index).padStart(2, '0')}`,
-        schedule: schedule as never,
+        schedule,
         ...(index % (JOBS / SAMPLED) === 0
           ? { command: loggingCommand(log), shell: 'bash' as const }
           : { command: ['/bin/true'] }),
@@ -40,7 +40,7 @@ async function eachSecond(title: string, jitter: string | null): Promise<Measure
     const from = Date.now() + WARM_UP_MS;
     const to = from + MEASURED_MS;
     await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS + MEASURED_MS + 5_000));
-    const all = readRuns(installation.databaseFile(), 'second-').filter(
+    const all = (await readRuns(placeOf(installation), 'second-')).filter(
       (run) => run.dueAt >= from && run.dueAt < to,
     );
     const due = new Map(all.map((run) => [run.id, run.dueAt]));

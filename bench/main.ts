@@ -6,6 +6,8 @@ import path from 'node:path';
 import { measure as api } from './api.ts';
 import { shown } from './figures.ts';
 import { measure as herd } from './herd.ts';
+import { measure as idle } from './idle.ts';
+import { measure as kills } from './kills.ts';
 import { measure as lateness } from './lateness.ts';
 import { measure as memory } from './memory.ts';
 import { measure as planning } from './planning.ts';
@@ -20,6 +22,8 @@ const BENCHMARKS: Record<string, { title: string; measure(): string | Promise<st
   planning: { title: 'Planning with up to a million stored jobs', measure: planning },
   starts: { title: 'Starts per second on one agent', measure: starts },
   throughput: { title: 'Runs per second through the server', measure: throughput },
+  kills: { title: 'First start after the busiest replica is killed', measure: kills },
+  idle: { title: 'Thousands of idle agents', measure: idle },
   memory: { title: 'Memory', measure: memory },
   api: { title: 'Requests per second', measure: api },
   schedule: { title: 'The time engine beside croner', measure: timeEngine },

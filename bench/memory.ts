@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { processesWith } from '../test/support/installation.ts';
 import { shown, table } from './figures.ts';
 import { dailyJobs, fillJobs } from './fill.ts';
-import { burst, withInstallation } from './installed.ts';
+import { burst, placeOf, withInstallation } from './installed.ts';
 
 const JOBS = 10_000;
 const RUNS = 500;
@@ -69,7 +69,7 @@ export async function measure(): Promise<string> {
       ['agent session, idle', sizeOf(session)],
       ['agent helper, idle', sizeOf(helper)],
     );
-    await burst(installation, { prefix: 'burst', count: RUNS, command: ['/bin/true'] });
+    await burst(placeOf(installation), { prefix: 'burst', count: RUNS, command: ['/bin/true'] });
     await rest();
     sizes.push(
       [`server, after ${RUNS} runs at one instant`, sizeOf(server.child.pid as number)],

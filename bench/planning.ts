@@ -10,8 +10,9 @@ import { attemptIdOf } from '../packages/server/src/runs/ids.ts';
 import { LOOK_MS, planJob } from '../packages/server/src/scheduler/plan.ts';
 import { openSqlite } from '../packages/server/src/store/sqlite.ts';
 import { createStore, type Store } from '../packages/server/src/store/store.ts';
+import { openFile, withDatabase } from './database.ts';
 import { type Spread, shown, shownSpread, spreadOf, table } from './figures.ts';
-import { dailyJobs, type FilledJob, fillJobs } from './fill.ts';
+import { dailyJobs, type FilledJob, fillAgents, fillJobs, SUCCEEDED } from './fill.ts';
 import { describeFdatasyncs, fdatasyncs } from './limits.ts';
 
 const STORED = [1_000, 100_000, 1_000_000];
@@ -21,7 +22,6 @@ const START = Date.parse('2027-01-01T00:00:00Z');
 const WARM_UP = 5;
 const TICKS = 31;
 const TENANT = 'tenant';
-const AGENT = 'agent';
 
 const STEPS = [
   'nothing due: readDueJobs + readNextPlanAt',
@@ -69,7 +69,7 @@ async function ticksWith(stored: number): Promise<Ticks> {
     const empty = createStore(await openSqlite(file, clock));
     await empty.createTenant({ id: TENANT, name: 'bench', timezone: 'UTC' });
     await empty.close();
-    addAgent(file);
+    const agentId = await addAgent(file);
     fillJobs(file, { tenantId: TENANT, jobs: allJobs(stored), now: START, history: true });
     const store = createStore(await openSqlite(file, clock));
     const definitions = createDefinitions();
@@ -111,7 +111,7 @@ async function ticksWith(stored: number): Promise<Ticks> {
           decisions: queued.map((run) => ({
             run,
             action: 'offer',
-            agentId: AGENT,
+            agentId,
             offerMs: 10_000,
             passed: [],
           })),
@@ -121,7 +121,7 @@ async function ticksWith(stored: number): Promise<Ticks> {
         await store.settleOverdueRuns({ limit: 500 });
         await store.readNextWakeAt({});
       });
-      await timed('accept, start, end of all runs', () => carryOut(store, offers));
+      await timed('accept, start, end of all runs', () => carryOut(store, agentId, offers));
       if (tick <= WARM_UP) continue;
       for (const [step, ms] of took) times.get(step)?.push(ms);
       plans.push(
@@ -155,52 +155,33 @@ function walPages(file: string): number {
 }
 
 /** What the messages of an agent do to the runs that it was offered, each message an operation of its own. */
-async function carryOut(store: Store, offers: { runId: string; epoch: number }[]): Promise<void> {
+async function carryOut(
+  store: Store,
+  agentId: string,
+  offers: { runId: string; epoch: number }[],
+): Promise<void> {
   await Promise.all(
     offers.map(async ({ runId, epoch }) => {
-      const key = {
-        tenantId: TENANT,
-        agentId: AGENT,
-        attemptId: attemptIdOf(runId, 1),
-        epoch,
-        journalSeq: 0,
-      };
+      const attemptId = attemptIdOf(runId, 1);
+      const key = { tenantId: TENANT, agentId, attemptId, epoch, journalSeq: 0 };
       if (!(await store.acceptOffer({ ...key, bootId: 'boot', permitUntilBootMs: 1 })))
         throw new Error(`the offer of ${runId} does not stand`);
       await store.startAttempt({ ...key, seq: 1, pid: 1 });
-      await store.endAttempt({
-        ...key,
-        seq: 2,
-        end: {
-          outcome: 'succeeded',
-          reason: null,
-          exitCode: 0,
-          signal: null,
-          error: null,
-          durationMs: 1,
-          cpuMs: 1,
-          maxRssBytes: 1,
-          outputBytes: 0,
-          outputDroppedBytes: 0,
-          http: null,
-          steps: [],
-          result: null,
-          summary: null,
-        },
-      });
+      await store.endAttempt({ ...key, seq: 2, end: SUCCEEDED });
     }),
   );
 }
 
-function addAgent(file: string): void {
-  const database = new DatabaseSync(file);
-  database
-    .prepare(
-      `insert into "agents" ("tenantId", "id", "name", "publicKey", "orderNumber", "labelsJson", "enabled", "state", "sessionEpoch",
-         "journalSeq", "maxParallel", "draining", "createdAt", "changedAt") values (?, ?, 'bench', '', 100, '{}', 1, 'online', 1, 0, 1000, 0, ?, ?)`,
-    )
-    .run(TENANT, AGENT, START, START);
-  database.close();
+/** An agent that is online. @returns its id */
+function addAgent(file: string): Promise<string> {
+  return withDatabase(
+    () => openFile(file),
+    async (database) => {
+      const [agent] = await fillAgents(database, { tenantId: TENANT, names: ['bench'], now: START });
+      await database.all(`update "agents" set "state" = 'online', "sessionEpoch" = 1, "maxParallel" = 1000`);
+      return agent?.agentId as string;
+    },
+  );
 }
 
 export async function measure(): Promise<string> {

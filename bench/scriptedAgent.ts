@@ -1,18 +1,17 @@
-// An agent without disk and processes, which answers each message at once: what is left is the server's own work.
-// node bench/scriptedAgent.ts <url> <identity file> <maxParallel>, with a join token in ROTA_JOIN_TOKEN the first time.
-import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import {
-  type AgentFacts,
-  type AgentMessage,
-  agentProof,
-  createClient,
-  PROTOCOL_VERSION,
-  type ServerMessage,
-} from '@rota/contract';
-import { WebSocket } from 'ws';
+// Agents without disk and processes, which answer each message at once: what is left is the server's own work. Their sessions
+// are those of real agents. node bench/scriptedAgent.ts <file with their identities> spread|together <url>…
+// Tells a parent process how many are online, whenever that changes.
+import { readFileSync } from 'node:fs';
+import type { AgentFacts, AgentMessage } from '@rota/contract';
+import { systemClock, systemRandom } from '../packages/agent/src/clock.ts';
+import { createSigner, type Identity } from '../packages/agent/src/identity.ts';
+import type { Log } from '../packages/agent/src/ports.ts';
+import { type SessionPorts, startSession } from '../packages/agent/src/session.ts';
+import { webSocketConnect } from '../packages/agent/src/webSocket.ts';
+import { SUCCEEDED } from './fill.ts';
 
-const [url = '', identityFile = '', maxParallel = '10000'] = process.argv.slice(2);
+const [identitiesFile = '', order, ...urls] = process.argv.slice(2);
+const MAX_PARALLEL = 10_000;
 
 const FACTS: AgentFacts = {
   hostname: 'scripted',
@@ -29,142 +28,98 @@ const FACTS: AgentFacts = {
   pid: process.pid,
   user: '',
 };
+const BOOT_ID = 'bench';
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error: console.error };
+const connect = webSocketConnect(null, systemClock);
 
-interface Identity {
-  agentId: string;
-  privateKey: string;
-  journalSeq: number;
-  nonce: string | null;
+const online = new Set<string>();
+let isTelling = false;
+
+function tell(): void {
+  if (isTelling) return;
+  isTelling = true;
+  setImmediate(() => {
+    isTelling = false;
+    process.send?.({ online: online.size });
+  });
 }
 
-const identity: Identity = existsSync(identityFile)
-  ? JSON.parse(readFileSync(identityFile, 'utf8'))
-  : await join();
-
-async function join(): Promise<Identity> {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519', {
-    publicKeyEncoding: { type: 'spki', format: 'der' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  });
-  const joined = await createClient({ url, token: null, fetch }).call('joinAgent', {
-    body: {
-      token: process.env.ROTA_JOIN_TOKEN ?? '',
-      name: 'scripted',
-      publicKey: publicKey.toString('base64url'),
-      facts: FACTS,
+/** A journal and work that need no disk: what is offered is accepted, what is permitted has started and ended. */
+function scripted(): Pick<SessionPorts, 'journal' | 'work'> {
+  let seq = 0;
+  let nonce: string | null = null;
+  let send: (message: AgentMessage) => void = () => {};
+  const next = () => {
+    seq += 1;
+    return seq;
+  };
+  return {
+    journal: {
+      get seq() {
+        return seq;
+      },
+      get nonce() {
+        return nonce;
+      },
+      async append(record) {
+        if (record.type === 'nonce') nonce = record.nonce;
+        return next();
+      },
+      async idle() {},
     },
-  });
-  return { agentId: joined.agentId, privateKey, journalSeq: 0, nonce: null };
-}
-
-const bootMs = () => Math.round(performance.now());
-const bootId = String(process.pid);
-const clientNonce = randomBytes(24).toString('base64url');
-const socket = new WebSocket(new URL('/agent', url.replace(/^http/, 'ws')), { perMessageDeflate: false });
-const send = (message: AgentMessage) => socket.send(JSON.stringify(message));
-
-function answer(message: ServerMessage): void {
-  switch (message.type) {
-    case 'challenge': {
-      const resume = { bootId, journalSeq: identity.journalSeq, lastNonce: identity.nonce };
-      const proof = agentProof(message, { agentId: identity.agentId, clientNonce }, resume);
-      const signature = sign(null, Buffer.from(proof), createPrivateKey(identity.privateKey)).toString(
-        'base64url',
-      );
-      send({
-        type: 'resume',
-        signature,
-        ...resume,
-        bootMs: bootMs(),
-        facts: FACTS,
-        maxParallel: Number(maxParallel),
+    work: {
+      async idle() {},
+      situation: () => ({
         draining: false,
-        attempts: [],
-      });
-      return;
-    }
-    case 'welcome':
-      identity.nonce = message.nonce;
-      writeFileSync(identityFile, JSON.stringify(identity));
-      send({ type: 'ready', nonce: message.nonce });
-      setInterval(sendStatus, message.heartbeatMs);
-      return;
-    case 'offer': {
-      const { attemptId, epoch } = message;
-      identity.journalSeq += 1;
-      send({
-        type: 'accept',
-        attemptId,
-        epoch,
-        bootId,
-        bootMs: bootMs(),
-        journalSeq: identity.journalSeq,
-      });
-      return;
-    }
-    case 'permit':
-      carryOut(JSON.parse(message.payload) as { attemptId: string; epoch: number });
-      return;
-    case 'rejected':
-      throw new Error(message.message);
-    case 'withdraw':
-    case 'cancel':
-    case 'ack':
-    case 'leaving':
-      return;
-    default:
-      message satisfies never;
-  }
+        diskFull: false,
+        journalFull: false,
+        active: 0,
+        maxParallel: MAX_PARALLEL,
+      }),
+      attempts: () => [],
+      history: () => [],
+      connected(sendIt) {
+        send = sendIt;
+      },
+      disconnected() {},
+      handle(message) {
+        if (message.type === 'offer') {
+          const { attemptId, epoch } = message;
+          const bootMs = Math.floor(systemClock.bootMs());
+          send({ type: 'accept', attemptId, epoch, bootId: BOOT_ID, bootMs, journalSeq: next() });
+        } else if (message.type === 'permit') {
+          const { attemptId, epoch } = JSON.parse(message.payload) as { attemptId: string; epoch: number };
+          const journalSeq = next();
+          send({ type: 'started', attemptId, epoch, seq: 1, pid: 1, journalSeq });
+          send({ type: 'ended', attemptId, epoch, seq: 2, journalSeq, end: SUCCEEDED });
+        }
+      },
+    },
+  };
 }
 
-function carryOut({ attemptId, epoch }: { attemptId: string; epoch: number }): void {
-  identity.journalSeq += 1;
-  const { journalSeq } = identity;
-  send({ type: 'started', attemptId, epoch, seq: 1, pid: 1, journalSeq });
-  send({
-    type: 'ended',
-    attemptId,
-    epoch,
-    seq: 2,
-    journalSeq,
-    end: {
-      outcome: 'succeeded',
-      reason: null,
-      exitCode: 0,
-      signal: null,
-      error: null,
-      durationMs: 1,
-      cpuMs: 1,
-      maxRssBytes: 1,
-      outputBytes: 0,
-      outputDroppedBytes: 0,
-      http: null,
-      steps: [],
-      result: null,
-      summary: null,
+for (const [index, identity] of (JSON.parse(readFileSync(identitiesFile, 'utf8')) as Identity[]).entries()) {
+  startSession({
+    agentId: identity.agentId,
+    bootId: BOOT_ID,
+    agentVersion: 'bench',
+    // Spread, each begins with another server, so that all of them hold some.
+    urls: urls.map((_, at) => urls[(at + (order === 'spread' ? index : 0)) % urls.length] as string),
+    maxParallel: MAX_PARALLEL,
+    clock: systemClock,
+    random: systemRandom,
+    connect,
+    ...scripted(),
+    log: SILENT,
+    facts: () => FACTS,
+    sign: createSigner(identity),
+    keys: () => identity.keys,
+    async learn() {},
+    stateChanged({ state }) {
+      if (state === 'online') online.add(identity.agentId);
+      else online.delete(identity.agentId);
+      tell();
     },
   });
 }
-
-function sendStatus(): void {
-  send({
-    type: 'status',
-    bootMs: bootMs(),
-    active: 0,
-    maxParallel: Number(maxParallel),
-    draining: false,
-    blocked: null,
-  });
-}
-
-socket.on('open', () =>
-  send({
-    type: 'hello',
-    protocol: PROTOCOL_VERSION,
-    agentId: identity.agentId,
-    clientNonce,
-    agentVersion: 'bench',
-  }),
-);
-socket.on('message', (data) => answer(JSON.parse(String(data)) as ServerMessage));
-socket.on('close', () => process.exit());
+process.on('disconnect', () => process.exit());

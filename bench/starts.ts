@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Installation } from '../test/support/installation.ts';
 import { repeated, type Spread, shown, shownSpread, spreadOf, table } from './figures.ts';
-import { burst, lastStartMs, withInstallation } from './installed.ts';
+import { burst, lastStartMs, placeOf, withInstallation } from './installed.ts';
 import { bareStarts, describeFdatasyncs, describeStarts, fdatasyncs } from './limits.ts';
 
 const JOBS = 500;
@@ -22,7 +22,11 @@ async function startsWith(bytes: number): Promise<Measured> {
     const session = await startHeavyAgent(installation, bytes);
     const perSecond: number[] = [];
     for (let turn = 0; turn <= TURNS; turn++) {
-      const done = await burst(installation, { prefix: `start${turn}`, count: JOBS, command: ['/bin/true'] });
+      const done = await burst(placeOf(installation), {
+        prefix: `start${turn}`,
+        count: JOBS,
+        command: ['/bin/true'],
+      });
       if (turn > 0) perSecond.push((JOBS / lastStartMs(done)) * 1_000);
     }
     return { perSecond: spreadOf(perSecond), sessionMb: residentMb(session) };

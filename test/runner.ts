@@ -36,7 +36,7 @@ const files = globSync(['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'], { c
   .map((file) => path.join(root, file));
 
 /** A file that takes longer hangs: it fails instead of the whole run. */
-const FILE_TIMEOUT_MS = 600_000;
+const FILE_TIMEOUT_MS = 900_000;
 
 const tests = run({
   files,

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoggedStart } from '../history/history.ts';
@@ -41,15 +42,16 @@ export async function killBusiestReplica(
       await sleep(1_000 / SPREAD);
     }
     const results: ReplicaKill[] = [];
+    // A session that has just begun is not a good one yet.
+    await sleep(STABLE_MS);
     for (let index = 0; index < kills; index++) {
-      await startedSince(log, Date.now(), names(cluster.agents));
-      // A session that has just begun is not a good one yet.
-      await sleep(STABLE_MS);
+      await startedSince(now(log), names(cluster.agents));
       const { replica, held } = await busiest(cluster);
-      const at = Date.now();
+      const killed = now(log);
+      const { at } = killed;
       await replica.process.kill('SIGKILL');
-      const last = await startedSince(log, at, new Set(held));
-      const after = dueAndStartedSince(log, at);
+      const last = await startedSince(killed, new Set(held));
+      const after = dueAndStartedSince(killed);
       const onHeld = after.filter(({ agent }) => held.includes(agent ?? ''));
       const result = {
         held: held.length,
@@ -59,7 +61,7 @@ export async function killBusiestReplica(
       };
       results.push(result);
       onKill(result, index);
-      await cluster.restartReplica(replica);
+      await Promise.all([cluster.restartReplica(replica), sleep(STABLE_MS)]);
     }
     return results;
   } finally {
@@ -72,13 +74,24 @@ const STABLE_MS = 6_000;
 
 const names = (members: readonly Member[]) => new Set(members.map(({ name }) => name));
 
-/** Waits until each of the agents has started something after `since`. @returns when the last of them did */
-function startedSince(log: string, since: number, agents: ReadonlySet<string>): Promise<number> {
+/** A moment, and how long the log was then: what comes later stands behind it. */
+interface Moment {
+  log: string;
+  bytes: number;
+  at: number;
+}
+
+function now(log: string): Moment {
+  return { log, bytes: statSync(log, { throwIfNoEntry: false })?.size ?? 0, at: Date.now() };
+}
+
+/** Waits until each of the agents has started something. @returns when the last of them did */
+function startedSince(since: Moment, agents: ReadonlySet<string>): Promise<number> {
   return until(
     `a start on each of ${[...agents].join(', ')}`,
     () => {
       const first = new Map<string, number>();
-      for (const { agent, at } of dueAndStartedSince(log, since))
+      for (const { agent, at } of dueAndStartedSince(since))
         if (agent !== null && agents.has(agent) && !first.has(agent)) first.set(agent, at);
       return first.size === agents.size ? Math.max(...first.values()) : null;
     },
@@ -87,10 +100,10 @@ function startedSince(log: string, since: number, agents: ReadonlySet<string>): 
 }
 
 /** What had its permit already goes on by itself: only runs that came due later show that there is a server again. */
-function dueAndStartedSince(log: string, since: number): LoggedStart[] {
-  return readLog(log)
+function dueAndStartedSince({ log, bytes, at }: Moment): LoggedStart[] {
+  return readLog(log, bytes)
     .filter((entry) => entry.kind === 'start')
-    .filter(({ scheduledFor }) => scheduledFor > since);
+    .filter(({ scheduledFor }) => scheduledFor > at);
 }
 
 async function busiest(cluster: Cluster): Promise<{ replica: Member; held: string[] }> {

@@ -127,6 +127,17 @@ function changes(runId: string, from: number, states: string[]): History['change
   return states.map((state, index) => ({ runId, state, at: from + index }));
 }
 
+/** The first run goes on while nobody can end it. */
+function leaveAlone(
+  history: History,
+  { timeoutMs, from, to, endedAt }: { timeoutMs: number; from: number; to: number; endedAt: number },
+): void {
+  Object.assign(history.jobs[0] as object, { timeoutMs });
+  Object.assign(history.log[0] as object, { unwatched: [{ from, to }] });
+  Object.assign(history.log[1] as object, { at: endedAt });
+  Object.assign(history.attempts[0] as object, { endedAt });
+}
+
 const run = (history: History, id: string) => history.runs.find((each) => each.id === id) as StoredRun;
 const start = (history: History, attemptId: string) =>
   history.log.find((entry) => entry.attemptId === attemptId) as Extract<
@@ -206,6 +217,24 @@ const broken: [Invariant, string, (history: History) => void, RegExp][] = [
       Object.assign(h.attempts[0] as object, { state: 'running', outcome: null, endedAt: null });
       Object.assign(h.jobs[0] as object, { timeoutMs: 11_300 });
     },
+    /r3-2 started/,
+  ],
+  [
+    'noOverlap',
+    'a start before timeout and grace of one that nobody looked after',
+    (h) => leaveAlone(h, { timeoutMs: 11_300, from: 15 * S, to: 60 * S, endedAt: 60 * S }),
+    /r3-2 started/,
+  ],
+  [
+    'noOverlap',
+    'one that went on for longer than the grace after somebody looked after it again',
+    (h) => leaveAlone(h, { timeoutMs: 5 * S, from: 12 * S, to: 30 * S, endedAt: 40_001 }),
+    /r3-2 started/,
+  ],
+  [
+    'noOverlap',
+    'one that was looked after when its timeout passed',
+    (h) => leaveAlone(h, { timeoutMs: 5 * S, from: 25_100, to: 38 * S, endedAt: 39 * S }),
     /r3-2 started/,
   ],
   [
@@ -440,6 +469,34 @@ test('a person may settle what nobody knows, and have it tried again', () => {
   Object.assign(history.attempts[1] as object, { state: 'starting', endedAt: null });
   history.decisions.push({ runId: 'r3', at: 31_050 });
   assert.deepEqual(check(history).violations, []);
+});
+
+test('what a person has tried again is late from the decision on', () => {
+  const history = sound();
+  Object.assign(start(history, 'r6-1'), { at: 69_000 });
+  const late = () =>
+    check(history).violations.filter(({ invariant }) => invariant === 'latenessByFaultWindow').length;
+  assert.equal(late(), 1);
+  history.decisions.push({ runId: 'r6', at: 68_000 });
+  assert.equal(late(), 0);
+});
+
+test('what an agent tells of after a loss may lack the attempts before it that were not started', () => {
+  const history = sound();
+  history.attempts.splice(1, 1);
+  const found = () => check(history).violations.map(({ invariant }) => invariant);
+  assert.deepEqual(found(), ['nextAttemptHasProof']);
+  Object.assign(history.attempts[1] as object, { told: true });
+  assert.deepEqual(found(), []);
+});
+
+test('an attempt that nobody could end overlaps until timeout, standstill and grace are over, and no longer', () => {
+  const history = sound();
+  leaveAlone(history, { timeoutMs: 5 * S, from: 12 * S, to: 30 * S, endedAt: 40 * S });
+  const overlaps = () => check(history).violations.filter(({ invariant }) => invariant === 'noOverlap');
+  assert.deepEqual(overlaps(), []);
+  Object.assign(history.log[0] as object, { unwatched: [] });
+  assert.equal(overlaps().length, 1);
 });
 
 test('jobs that allow it may overlap', () => {

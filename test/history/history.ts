@@ -66,6 +66,8 @@ export type LogEntry =
       scheduledFor: number;
       agent: string | null;
       at: number;
+      /** When nobody looked after it: its machine stood still, or the processes that watch it did or were gone. */
+      unwatched?: { from: number; to: number }[];
     }
   | { kind: 'end'; attemptId: string; exitCode: number; at: number };
 
@@ -100,6 +102,8 @@ export interface StoredAttempt {
   /** When its permit was granted first. */
   startingAt: number;
   endedAt: number | null;
+  /** The database had lost it, and learned of it from its agent: attempts before it that were not started nobody tells of. */
+  told?: boolean;
 }
 
 export interface StoredGap {

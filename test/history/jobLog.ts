@@ -14,10 +14,10 @@ export function loggingCommand(file: string, work = ':'): string {
   ].join('\n');
 }
 
-/** What the jobs have logged so far; nothing while there is no log. */
-export function readLog(file: string): LogEntry[] {
+/** What the jobs have logged so far, or since the log was `from` bytes long; nothing while there is no log. */
+export function readLog(file: string, from = 0): LogEntry[] {
   if (!existsSync(file)) return [];
-  const text = readFileSync(file, 'utf8');
+  const text = readFileSync(file).toString('utf8', from);
   // A line that is being written has no end yet.
   return text
     .slice(0, text.lastIndexOf('\n') + 1)

@@ -12,6 +12,7 @@ export function* latenessByFaultWindow({
   history,
   firstStart,
   jobs,
+  decidedAt,
   disturbed,
 }: Evidence): Generator<string> {
   const { healthyMs, clockErrorMs } = history.limits;
@@ -23,7 +24,9 @@ export function* latenessByFaultWindow({
     const gaveUpAt = run.reason !== null && GIVEN_UP.has(run.reason) ? run.endedAt : null;
     const until = start?.at ?? gaveUpAt;
     if (until === null) continue;
-    const waited = outside(disturbed, run.dueAt, until);
+    // What nobody knew waited for a person, and what a person wants again waits from then on.
+    const decided = (decidedAt.get(run.id) ?? []).filter((at) => at <= until);
+    const waited = outside(disturbed, Math.max(run.dueAt, ...decided), until);
     if (waited > healthyMs + clockErrorMs)
       yield `run ${run.id} ${start ? 'started' : `was given up (${run.reason})`} ${until - run.dueAt} ms after it was due at ${iso(run.dueAt)}; for ${waited} ms of them nothing disturbed it`;
   }

@@ -36,12 +36,12 @@ export function* nextAttemptHasProof({ attemptsOf, decidedAt }: Evidence): Gener
   for (const [runId, attempts] of attemptsOf) {
     for (const [index, next] of attempts.entries()) {
       const before = attempts[index - 1];
+      const isGiven = next.told || next.number === (before?.number ?? 0) + 1;
       if (!before) {
-        if (next.number !== 1) yield `run ${runId} has attempt ${next.number} but none before it`;
+        if (!isGiven) yield `run ${runId} has attempt ${next.number} but none before it`;
         continue;
       }
-      if (next.number !== before.number + 1)
-        yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
+      if (!isGiven) yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
       const decided = decidedAt.get(runId)?.some((at) => before.startingAt <= at && at <= next.startingAt);
       if (!isOver(before, next.startingAt) && !decided)
         yield `run ${runId} got attempt ${next.number} at ${iso(next.startingAt)} while nobody knew the end of attempt ${before.number}`;
@@ -86,7 +86,11 @@ export function* noOverlap(evidence: Evidence): Generator<string> {
     let last: LoggedStart | null = null;
     let lastEnd = Number.NEGATIVE_INFINITY;
     for (const start of list.sort((a, b) => a.at - b.at)) {
-      if (last && start.at < lastEnd - history.limits.clockErrorMs)
+      if (
+        last &&
+        start.at < lastEnd - history.limits.clockErrorMs &&
+        !wasUnwatched(evidence, last, start.at, lastEnd)
+      )
         yield `job ${jobs.get(jobId)?.name}: attempt ${start.attemptId} started at ${iso(start.at)} while attempt ${last.attemptId} of ${iso(last.at)} was going on until ${Number.isFinite(lastEnd) ? iso(lastEnd) : 'now'}`;
       const end = endOf(evidence, start);
       if (end > lastEnd) {
@@ -109,6 +113,26 @@ function endOf({ history, ends, attempts, jobs, runs, decidedAt }: Evidence, sta
     timeoutMs === null ? Number.POSITIVE_INFINITY : start.at + timeoutMs + history.limits.killGraceMs,
     ...decided,
   );
+}
+
+/**
+ * Whether an attempt went on beyond its timeout and grace because nobody could end it then, and was ended as soon as somebody
+ * could; `at`: when its job's slot had been given to another, which may be done after timeout and grace.
+ */
+function wasUnwatched(
+  { history, jobs, runs }: Evidence,
+  start: LoggedStart,
+  at: number,
+  endedAt: number,
+): boolean {
+  const { killGraceMs } = history.limits;
+  const timeoutMs = jobs.get(runs.get(start.runId)?.jobId ?? '')?.timeoutMs ?? null;
+  if (timeoutMs === null || at < start.at + timeoutMs + killGraceMs) return false;
+  let watchedAt = start.at + timeoutMs;
+  for (const { from, to } of (start.unwatched ?? []).toSorted((a, b) => a.from - b.from)) {
+    if (from <= watchedAt + killGraceMs) watchedAt = Math.max(watchedAt, to);
+  }
+  return endedAt <= watchedAt + killGraceMs;
 }
 
 /** What the database says of an attempt's end agrees with what its job logged. */

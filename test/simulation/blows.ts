@@ -114,7 +114,7 @@ function strike(simulation: Simulation, fault: Fault, subject: Subject): void {
     case 'freezeMachine':
       note([agentIndex], blow.forMs);
       agent.process.freeze(blow.forMs);
-      machine.helper?.process.freeze(blow.forMs);
+      machine.standStill(blow.forMs);
       return;
     case 'rebootMachine':
       note([agentIndex], blow.forMs);

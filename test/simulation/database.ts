@@ -49,52 +49,114 @@ const SET_SEQUENCE = 'select setval';
 
 /** Kept by the database itself, so that no code of the server can pass by: each state that a run or a job has had. */
 const WITNESSES = [
-  // The clock as the transaction read it when it began, and as it was at the commit.
-  'create table "simNow" ("now" integer, "commitAt" integer)',
-  'insert into "simNow" values (0, 0)',
   'create table "simRuns" ("seq" integer primary key autoincrement, "runId" text, "state" text, "at" integer)',
   `create trigger "simRunMade" after insert on "runs" begin
-     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "commitAt" from "simNow"; end`,
+     insert into "simRuns" ("runId", "state", "at") values (new."id", new."state", committed()); end`,
   `create trigger "simRunMoved" after update on "runs" when new."state" <> old."state" begin
-     insert into "simRuns" ("runId", "state", "at") select new."id", new."state", "commitAt" from "simNow"; end`,
+     insert into "simRuns" ("runId", "state", "at") values (new."id", new."state", committed()); end`,
   // A planned run that an edit takes back was never anybody's.
   `create trigger "simRunGone" after delete on "runs" begin
-     insert into "simRuns" ("runId", "state", "at") select old."id", 'gone from ' || old."state", "commitAt" from "simNow"; end`,
+     insert into "simRuns" ("runId", "state", "at") values (old."id", 'gone from ' || old."state", committed()); end`,
   `create table "simJobs" ("seq" integer primary key autoincrement, "jobId" text, "revision" integer, "paused" integer,
      "deleted" integer, "firedThrough" integer, "at" integer)`,
   `create trigger "simJobMade" after insert on "jobs" begin
      insert into "simJobs" ("jobId", "revision", "paused", "deleted", "firedThrough", "at")
-       select new."id", new."revision", 0, 0, 0, "now" from "simNow"; end`,
+       values (new."id", new."revision", 0, 0, 0, begun()); end`,
   `create trigger "simJobChanged" after update on "jobs"
      when new."revision" <> old."revision" or new."pausedAt" is not old."pausedAt" begin
      insert into "simJobs" ("jobId", "revision", "paused", "deleted", "firedThrough", "at")
-       select new."id", new."revision", new."pausedAt" is not null, new."deletedAt" is not null, old."firedThrough", "now" from "simNow"; end`,
+       values (new."id", new."revision", new."pausedAt" is not null, new."deletedAt" is not null, old."firedThrough", begun()); end`,
 ];
+
+/** The clock as a transaction read it when it began, and as it was at the commit. */
+interface Instants {
+  begun: number;
+  committed: number;
+}
+
+interface Prepared {
+  statement: StatementSync;
+  /** Changes nothing but that servers live, which no text without their table reads. */
+  isBeat: boolean;
+  isAboutReplicas: boolean;
+  /** What it read last, by its values, while nothing has changed since. */
+  read: Map<string, Row[]>;
+  readAt: number;
+}
+
+const READ_KEPT = 16;
 
 class Copy {
   readonly database = new DatabaseSync(':memory:');
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #prepared = new Map<string, Prepared>();
+  #instants: Instants = { begun: 0, committed: 0 };
+  /** Grows with each change, but for those about replicas. */
+  #version = 0;
+  #isChanging = false;
+
+  constructor() {
+    this.database.function('begun', () => this.#instants.begun);
+    this.database.function('committed', () => this.#instants.committed);
+  }
+
+  /** What is changed from here on is one transaction, until `commit` or `rollback`. */
+  begin(instants: Instants): void {
+    this.#instants = instants;
+  }
 
   run({ text, values, reads }: Statement): Result {
     if (text.startsWith(SET_SEQUENCE)) return { rows: [], changes: 0 };
-    const statement = this.#prepare(text);
-    if (reads) return { rows: statement.all(...(values as Value[])) as Row[], changes: 0 };
-    return { rows: [], changes: Number(statement.run(...(values as Value[])).changes) };
+    const prepared = this.#prepare(text);
+    if (reads) return { rows: this.#read(prepared, values as Value[]), changes: 0 };
+    if (!this.#isChanging) this.execute('begin');
+    this.#isChanging = true;
+    if (!prepared.isBeat) this.#version += 1;
+    return { rows: [], changes: Number(prepared.statement.run(...(values as Value[])).changes) };
+  }
+
+  commit(): void {
+    if (this.#isChanging) this.execute('commit');
+    this.#isChanging = false;
+  }
+
+  rollback(): void {
+    if (this.#isChanging) this.execute('rollback');
+    this.#isChanging = false;
+    this.#version += 1;
   }
 
   execute(text: string): void {
-    this.#prepare(text).run();
+    this.#prepare(text).statement.run();
   }
 
-  #prepare(text: string): StatementSync {
-    let statement = this.#statements.get(text);
-    if (!statement) {
+  /** Most looks find what the look before found, which is nothing or one row; that is not asked for again. */
+  #read(prepared: Prepared, values: Value[]): Row[] {
+    const { statement, isAboutReplicas, read } = prepared;
+    if (isAboutReplicas || values.length > 2) return statement.all(...values) as Row[];
+    if (prepared.readAt !== this.#version || read.size > READ_KEPT) read.clear();
+    prepared.readAt = this.#version;
+    const key = values.join('\n');
+    const known = read.get(key);
+    if (known) return known;
+    const rows = statement.all(...values) as Row[];
+    if (rows.length > 1) return rows;
+    for (const row of rows) Object.freeze(row);
+    read.set(key, rows);
+    return rows;
+  }
+
+  #prepare(text: string): Prepared {
+    let prepared = this.#prepared.get(text);
+    if (!prepared) {
       // As the driver of SQLite does it, so that queries are not planned anew each time.
-      statement = this.database.prepare(textOf(text));
-      if (this.#statements.size > 500) this.#statements.clear();
-      this.#statements.set(text, statement);
+      const statement = this.database.prepare(textOf(text));
+      const isBeat = text.startsWith('update "replicas" ');
+      const isAboutReplicas = text.includes('"replicas"');
+      prepared = { statement, isBeat, isAboutReplicas, read: new Map(), readAt: -1 };
+      if (this.#prepared.size > 500) this.#prepared.clear();
+      this.#prepared.set(text, prepared);
     }
-    return statement;
+    return prepared;
   }
 }
 
@@ -123,7 +185,7 @@ export class SimDatabase {
   #primary = new Copy();
   #standby: Copy | null = null;
   /** What the standby does not have yet. */
-  #ahead: { at: number; statements: Statement[] }[] = [];
+  #ahead: { at: number; instants: Instants; statements: Statement[] }[] = [];
   readonly #lagMs: number;
   #away = false;
 
@@ -143,6 +205,7 @@ export class SimDatabase {
       drive(migrate({ ...this.#transaction(this.clock()), dialect: OWN_DIALECT }), (statement) =>
         copy.run(statement),
       );
+      copy.commit();
       for (const text of WITNESSES) copy.execute(text);
     }
   }
@@ -190,13 +253,10 @@ export class SimDatabase {
     if (this.#away || this.#random.chance(this.faults.failShare)) throw new LinkLost('cut before the commit');
     const statements: Statement[] = [];
     const transaction = this.#transaction(now);
-    this.#primary.execute('begin');
-    const text = 'update "simNow" set "now" = ?, "commitAt" = ?';
-    const tick: Statement = { text, values: [now, this.clock()], reads: false };
+    const instants = { begun: now, committed: this.clock() };
+    this.#primary.begin(instants);
     let values: unknown[];
     try {
-      this.#primary.run(tick);
-      if (this.#standby) statements.push(tick);
       values = operations.map((operation) =>
         drive(operation(transaction), (statement) => {
           if (this.#standby && !statement.reads) statements.push(statement);
@@ -204,13 +264,13 @@ export class SimDatabase {
         }),
       );
     } catch (error) {
-      this.#primary.execute('rollback');
+      this.#primary.rollback();
       throw error;
     }
-    this.#primary.execute('commit');
+    this.#primary.commit();
     this.commits += 1;
     if (this.#standby) {
-      this.#ahead.push({ at: this.#kernel.now, statements });
+      this.#ahead.push({ at: this.#kernel.now, instants, statements });
       this.#catchUp(this.#kernel.now - this.#lagMs);
     }
     return values;
@@ -242,9 +302,15 @@ export class SimDatabase {
 
   #catchUp(until: number): void {
     const standby = this.#standby as Copy;
-    while (this.#ahead.length > 0 && (this.#ahead[0]?.at ?? 0) <= until) {
-      for (const statement of this.#ahead.shift()?.statements ?? []) standby.run(statement);
+    let behind = 0;
+    for (const { at, instants, statements } of this.#ahead) {
+      if (at > until) break;
+      standby.begin(instants);
+      for (const statement of statements) standby.run(statement);
+      standby.commit();
+      behind += 1;
     }
+    this.#ahead.splice(0, behind);
   }
 }
 

@@ -73,6 +73,7 @@ export class SimHelper {
     this.id = id;
     this.process = new Process(kernel, `helper of ${machine.name}`);
     this.process.onEnd(() => {
+      machine.leaveJobs();
       for (const contact of [this.#contact, ...this.#waiting]) contact?.toSession.send('lost');
     });
     this.#endWhenIdle();
@@ -338,6 +339,7 @@ export class SimHelper {
       if (job) {
         held.state = 'running';
         held.pid = job.pid;
+        machine.watchAgain(job);
         this.#tell({ type: 'running', attemptId, pid: job.pid });
         if (early) machine.endJob(job, graceMs);
         const deadline =

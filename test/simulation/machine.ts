@@ -20,6 +20,8 @@ export interface Evidence {
   endedAt: number | null;
   /** How it ended; null while it runs, and when its machine went down. */
   exitCode: number | null;
+  /** When no helper could end it. */
+  unwatched: { from: number; to: number }[];
 }
 
 /** A process that a helper has started; it outlives the helper. */
@@ -31,6 +33,8 @@ export interface JobProcess {
   readonly ignoresTerm: boolean;
   isEnding: boolean;
   readonly evidence: Evidence;
+  /** Since when no helper looks after it; null: one does. */
+  leftAt: number | null;
   watch(watcher: { output(data: Buffer): void; ended(): void }): void;
 }
 
@@ -151,6 +155,7 @@ export class Machine {
       at: this.#epochMs + this.#kernel.now,
       endedAt: null,
       exitCode: null,
+      unwatched: [],
     };
     this.#evidence.push(evidence);
     let watcher: Parameters<JobProcess['watch']>[0] | null = null;
@@ -162,6 +167,7 @@ export class Machine {
       ignoresTerm: random.chance(behaviour.ignoresTermShare),
       isEnding: false,
       evidence,
+      leftAt: null as number | null,
       watch: (given: Parameters<JobProcess['watch']>[0]) => {
         watcher = given;
         if (!job.isAlive) given.ended();
@@ -170,6 +176,7 @@ export class Machine {
         if (!job.isAlive) return;
         job.isAlive = false;
         job.exitCode = exitCode;
+        this.watchAgain(job);
         evidence.endedAt = this.#epochMs + this.#kernel.now;
         evidence.exitCode = exitCode;
         this.#jobs.delete(task.attemptId);
@@ -195,6 +202,25 @@ export class Machine {
     const own = this.#jobs.get(job.attemptId);
     const ms = job.ignoresTerm ? graceMs : this.#random.unit() * 200;
     this.#kernel.after(ms, null, `${this.name}: a job is ended`, () => own?.end(143));
+  }
+
+  /** Its helper stands still: what runs goes on, and nobody ends it. */
+  standStill(forMs: number): void {
+    if (!this.helper || this.helper.process.ended) return;
+    this.helper.process.freeze(forMs);
+    const from = this.#epochMs + this.#kernel.now;
+    for (const { evidence } of this.#jobs.values()) evidence.unwatched.push({ from, to: from + forMs });
+  }
+
+  /** Its helper has ended: nobody looks after what runs, until another helper does. */
+  leaveJobs(): void {
+    for (const job of this.#jobs.values()) job.leftAt ??= this.#epochMs + this.#kernel.now;
+  }
+
+  watchAgain(job: JobProcess): void {
+    if (job.leftAt === null) return;
+    job.evidence.unwatched.push({ from: job.leftAt, to: this.#epochMs + this.#kernel.now });
+    job.leftAt = null;
   }
 
   /** The process of an attempt, if it runs on this machine. */

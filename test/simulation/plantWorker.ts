@@ -1,29 +1,36 @@
+import { setPriority } from 'node:os';
+import { worldOf } from './plants/plant.ts';
 import { PLANTS } from './plants.ts';
-import { simulate } from './simulate.ts';
-import { makeWorld } from './world.ts';
+import type { simulate } from './simulate.ts';
+
+// Virtual time can wait; what runs in real time beside it cannot.
+setPriority(10);
+
+/** Which plant, and the seeds whose worlds are lived through with it until its invariant sees it. */
+export interface PlantTask {
+  plant: number;
+  seeds: number[];
+}
 
 /** What a planted bug came to. */
 export interface PlantOutcome {
   /** The seed whose world brought it out; null when none did. */
   caughtBy: number | null;
-  seeds: number;
   /** What was seen besides. */
   seen: string[];
 }
 
-/** Some minutes, and the time in which all has to settle. */
-const HOURS = 0.5;
-
-/** Lives through worlds with the planted bug until its invariant sees it. */
-const plant = PLANTS.find(({ name }) => name === process.env.PLANT);
-const most = Number(process.env.SEEDS);
-const outcome: PlantOutcome = { caughtBy: null, seeds: 0, seen: [] };
-const seen = new Set<string>();
-for (let seed = 1; plant && seed <= most && outcome.caughtBy === null; seed++) {
-  outcome.seeds = seed;
-  const { violations } = await simulate(makeWorld(seed, { hours: HOURS, ...plant.world }));
-  for (const { invariant } of violations) seen.add(invariant);
-  if (seen.has(plant.invariant)) outcome.caughtBy = seed;
-}
-outcome.seen = [...seen];
-process.send?.(outcome);
+/** A process that plants one bug after the other, see `plantLoader.ts`. */
+process.on('message', async ({ plant: index, seeds }: PlantTask) => {
+  const plant = PLANTS[index];
+  const planted = (await import(`./simulate.ts?plant=${index}`)) as { simulate: typeof simulate };
+  const seen = new Set<string>();
+  let caughtBy: number | null = null;
+  for (const seed of seeds) {
+    if (!plant || caughtBy !== null) break;
+    const { violations } = await planted.simulate(worldOf(plant, seed));
+    for (const { invariant } of violations) seen.add(invariant);
+    if (violations.some(({ invariant }) => invariant === plant.invariant)) caughtBy = seed;
+  }
+  process.send?.({ caughtBy, seen: [...seen] } satisfies PlantOutcome);
+});

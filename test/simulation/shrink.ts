@@ -1,10 +1,14 @@
 import fc from 'fast-check';
-import { simulate } from './simulate.ts';
+import { type Outcome, simulate } from './simulate.ts';
 import type { World } from './world.ts';
 
 /** The smallest lists of faults and actions with which one of the world's violations still comes about, as far as is found. */
-export async function shrink(world: World, log: (line: string) => void = console.log): Promise<World> {
-  const wanted = new Set((await simulate(world)).violations.map(({ invariant }) => invariant));
+export async function shrink(
+  world: World,
+  log: (line: string) => void = console.log,
+  live: (world: World) => Promise<Pick<Outcome, 'violations'>> = simulate,
+): Promise<World> {
+  const wanted = new Set((await live(world)).violations.map(({ invariant }) => invariant));
   if (wanted.size === 0) return world;
   const items = world.faults.length + world.actions.length;
   const indexes = fc.uniqueArray(fc.nat(Math.max(0, items - 1)), { maxLength: items, size: 'max' });
@@ -19,7 +23,7 @@ export async function shrink(world: World, log: (line: string) => void = console
   let best = world;
   const property = fc.asyncProperty(indexes, async (kept) => {
     const candidate = smaller(kept);
-    const { violations } = await simulate(candidate);
+    const { violations } = await live(candidate);
     const fails = violations.some(({ invariant }) => wanted.has(invariant));
     if (
       fails &&

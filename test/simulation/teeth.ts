@@ -1,9 +1,11 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PLANTS, type Plant } from './plants.ts';
-import type { PlantOutcome } from './plantWorker.ts';
+import type { Plant } from './plants/plant.ts';
+import { PLANTS } from './plants.ts';
+import type { PlantOutcome, PlantTask } from './plantWorker.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const LOADER = fileURLToPath(new URL('./plantLoader.ts', import.meta.url));
@@ -16,35 +18,43 @@ export function misplaced(plant: Plant): string[] {
     .map(({ file, find }) => `${plant.name}: ${file} has not exactly one ${JSON.stringify(find)}`);
 }
 
-/** Plants a bug in a process of its own, and lets worlds come about until it is seen, `seeds` at most. */
-export function bite(plant: Plant, seeds: number): Promise<PlantOutcome> {
-  return new Promise((resolve, reject) => {
-    let outcome: PlantOutcome | null = null;
-    const child = fork(WORKER, {
+/** Plants each bug, in a process for each core, and lets its worlds come about until it is seen, `seeds` more than the recorded one at most. */
+export async function biteAll(seeds: number): Promise<{ plant: Plant; outcome: PlantOutcome }[]> {
+  const outcomes: { plant: Plant; outcome: PlantOutcome }[] = [];
+  const waiting = PLANTS.entries();
+  const crew = Array.from({ length: availableParallelism() }, () =>
+    fork(WORKER, {
       execArgv: ['--disable-warning=ExperimentalWarning', '--import', LOADER],
-      env: { ...process.env, PLANT: plant.name, SEEDS: String(seeds) },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    });
-    child.on('message', (message: PlantOutcome) => {
-      outcome = message;
-      child.disconnect();
-    });
-    child.once('error', reject);
-    child.once('exit', (code) => {
-      if (outcome) resolve(outcome);
-      else reject(new Error(`${plant.name}: its process ended with ${code}`));
-    });
-  });
+    }),
+  );
+  const work = async (worker: ChildProcess) => {
+    for (const [index, plant] of waiting) {
+      const others = Array.from({ length: seeds }, (_, other) => other + 1).filter(
+        (seed) => seed !== plant.seed,
+      );
+      const outcome = await ask(worker, { plant: index, seeds: [plant.seed, ...others] });
+      outcomes[index] = { plant, outcome };
+    }
+    worker.disconnect();
+  };
+  try {
+    await Promise.all(crew.map(work));
+  } finally {
+    for (const worker of crew) if (worker.connected) worker.kill();
+  }
+  return outcomes;
 }
 
-/** All plants, a few at a time. */
-export async function biteAll(
-  options: { seeds: number; workers: number; only?: string },
-  onOutcome: (plant: Plant, outcome: PlantOutcome) => void,
-): Promise<void> {
-  const waiting = PLANTS.filter(({ name }) => name.includes(options.only ?? '')).values();
-  const work = async () => {
-    for (const plant of waiting) onOutcome(plant, await bite(plant, options.seeds));
-  };
-  await Promise.all(Array.from({ length: options.workers }, work));
+function ask(worker: ChildProcess, task: PlantTask): Promise<PlantOutcome> {
+  return new Promise((resolve, reject) => {
+    const ended = (code: number | null) =>
+      reject(new Error(`${PLANTS[task.plant]?.name}: its process ended with ${code}`));
+    worker.once('exit', ended);
+    worker.once('message', (outcome: PlantOutcome) => {
+      worker.off('exit', ended);
+      resolve(outcome);
+    });
+    worker.send(task);
+  });
 }

@@ -1,7 +1,14 @@
 import { define, type JobDocument } from '@rota/contract';
 import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
 import { check } from '../history/check.ts';
-import type { History, JobOfHistory, LogEntry, StateChange, StoredRun } from '../history/history.ts';
+import type {
+  History,
+  JobOfHistory,
+  LogEntry,
+  StateChange,
+  StoredAttempt,
+  StoredRun,
+} from '../history/history.ts';
 import { lookAtTheEnd } from './lockout.ts';
 import { EPOCH_MS, type Simulation } from './simulation.ts';
 import { FAULT_KINDS, type World } from './world.ts';
@@ -39,8 +46,8 @@ function doubtfulRuns({ betrayed }: Simulation, { attempts, runs }: History): Se
 function historyOf(simulation: Simulation): History {
   const { database, world, evidence } = simulation;
   const log: LogEntry[] = [];
-  for (const { attemptId, runId, scheduledFor, agent, at, endedAt, exitCode } of evidence) {
-    log.push({ kind: 'start', attemptId, runId, scheduledFor, agent, at });
+  for (const { attemptId, runId, scheduledFor, agent, at, endedAt, exitCode, unwatched } of evidence) {
+    log.push({ kind: 'start', attemptId, runId, scheduledFor, agent, at, unwatched });
     if (endedAt !== null) log.push({ kind: 'end', attemptId, exitCode: exitCode ?? 137, at: endedAt });
   }
   const recoveryMs = Object.fromEntries(
@@ -55,7 +62,9 @@ function historyOf(simulation: Simulation): History {
     agents: database.inspect('select "id", "name", "state" from "agents"'),
     log,
     runs: runsOf(simulation, changes),
-    attempts: database.inspect('select * from "attempts"'),
+    attempts: database
+      .inspect<StoredAttempt & { permitBootId: string }>('select * from "attempts"')
+      .map((attempt) => ({ ...attempt, told: attempt.permitBootId === '' })),
     gaps: database.inspect('select * from "gaps"'),
     changes,
     faults: simulation.faults,

@@ -115,8 +115,8 @@ const MACHINE_MOMENTS = ['before exec', 'after exec', 'before sync', 'after sync
 
 /** How long before the end the last fault strikes and the last action is taken: all must settle until then. */
 export const TAIL_MS = 1_000_000;
-/** How long a machine may stand still while its jobs' timeouts are still held in time. */
-const MARGIN_MS = 8_000;
+/** How long a machine stands still at most. */
+const STILL_MAX_MS = 60_000;
 /** From then on, that many ms into the tail: nothing is disturbed any more, and then nothing is planned any more. */
 export const HEAL_MS = 200_000;
 export const PAUSE_MS = 280_000;
@@ -168,8 +168,6 @@ export interface WorldOptions {
   behaviour?: Partial<Behaviour>;
   noticeLoss?: number;
   standbyLagMs?: number;
-  /** People settle what is unknown; they do not have it tried again. */
-  noRetry?: boolean;
 }
 
 /** Makes the world of a seed. Each seed has some kinds of faults and not others, and its own pace of everything. */
@@ -222,15 +220,7 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
   );
   for (let index = 0; index < actionCount; index++)
     actions.push(
-      makeAction(
-        random,
-        last,
-        jobs.length,
-        agents.length,
-        faults,
-        options.actions ?? ACTION_KINDS,
-        options.noRetry ?? false,
-      ),
+      makeAction(random, last, jobs.length, agents.length, faults, options.actions ?? ACTION_KINDS),
     );
   faults.sort((a, b) => a.atMs - b.atMs);
   actions.sort((a, b) => a.atMs - b.atMs);
@@ -351,8 +341,7 @@ function makeBlow(
     case 'copyFolder':
       return { kind, agent, afterMs: random.pick([2_000, 60_000, 300_000]) };
     case 'freezeMachine':
-      // A helper that stands still for longer ends its jobs later than their timeouts say (docs/failures.md).
-      return { kind, agent, forMs: Math.min(forMs, MARGIN_MS) };
+      return { kind, agent, forMs: Math.min(forMs, STILL_MAX_MS) };
     default:
       return { kind, agent, forMs };
   }
@@ -379,7 +368,6 @@ function makeAction(
   agents: number,
   faults: readonly Fault[],
   kinds: readonly Action['kind'][],
-  noRetry: boolean,
 ): Action {
   // People act most when something is broken, or has just been mended.
   const near = random.chance(0.5) && faults.length > 0 ? random.pick(faults) : null;
@@ -398,7 +386,7 @@ function makeAction(
     case 'cancel':
     case 'resolve':
       // Which of three ways to resolve is in the draw, too; the last third is another try.
-      return { atMs, kind, draw: random.unit() * (noRetry ? 0.66 : 1) };
+      return { atMs, kind, draw: random.unit() };
     case 'setAgent':
       return {
         atMs,

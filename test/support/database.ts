@@ -15,6 +15,8 @@ const SETTINGS = ['fsync=off', 'shared_buffers=128MB', 'max_connections=200', 'm
 export interface BreakableDatabase {
   readonly port: number;
   readonly name: string;
+  /** Of its main process. */
+  readonly pid: number;
   /** Stops it at once, as `-m immediate` does: every connection is cut, and the next start recovers. */
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -22,8 +24,8 @@ export interface BreakableDatabase {
   cutConnections(): Promise<void>;
 }
 
-export async function startDatabase(): Promise<BreakableDatabase> {
-  const postgres = await startPostgres(SETTINGS);
+export async function startDatabase(settings = SETTINGS): Promise<BreakableDatabase> {
+  const postgres = await startPostgres(settings);
   const { host, port, user, database: name } = await postgres.database();
   const connect = async () => {
     const client = new pg.Client({ host, port, user, database: 'postgres' });
@@ -35,13 +37,17 @@ export async function startDatabase(): Promise<BreakableDatabase> {
   const found = await first.query<{ folder: string }>(`select current_setting('data_directory') as "folder"`);
   await first.end();
   const data = found.rows[0]?.folder as string;
-  const flags = ['listen_addresses=127.0.0.1', ...SETTINGS].flatMap((setting) => ['-c', setting]);
+  const pidNow = () => Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+  const flags = ['listen_addresses=127.0.0.1', ...settings].flatMap((setting) => ['-c', setting]);
 
   return {
     port,
     name,
+    get pid() {
+      return pidNow();
+    },
     async stop() {
-      const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+      const pid = pidNow();
       process.kill(pid, 'SIGQUIT');
       await until('the database to stop', () => !isAlive(pid));
     },

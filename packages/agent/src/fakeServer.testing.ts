@@ -308,6 +308,7 @@ export const key: RunKey = {
   part: '',
   scheduledFor: 0,
   dueAt: 0,
+  startBy: 0,
   timeoutMs: null,
 };
 

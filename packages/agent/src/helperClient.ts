@@ -38,6 +38,15 @@ export interface HelperOptions {
   log: Log;
 }
 
+/** A helper of another version cannot be led, only be waited for: it owns what its session before had started. */
+class OtherVersion extends Error {
+  constructor(protocol: number) {
+    super(
+      `is of another version (it speaks protocol ${protocol}, this agent ${HELPER_PROTOCOL}): let its jobs end, then start the agent again`,
+    );
+  }
+}
+
 /** How long a new helper may take until it answers. */
 const START_MS = 15_000;
 const RETRY_MS = 10;
@@ -47,24 +56,29 @@ const LOG_MAX_BYTES = 1024 * 1024;
 export async function meetHelper(options: HelperOptions): Promise<Helper> {
   const former = readCurrent(options.folder);
   if (former !== null) {
-    const socket = await tryConnect(helperPaths(options.folder, former).socket);
-    const helper = socket && (await greet(socket, options).catch(passOver(options.log)));
-    if (helper) return helper;
-    await checkGone(former, options);
+    const { socket: path } = helperPaths(options.folder, former);
+    const socket = await tryConnect(path);
+    let fault = `does not answer at ${path}: end it, or start the agent again`;
+    try {
+      if (socket) return await greet(socket, options);
+    } catch (error) {
+      // It may have been about to end; whether it has is checked next.
+      options.log.info({ err: error }, 'the helper that was there is of no use');
+      if (error instanceof OtherVersion) fault = error.message;
+    }
+    await checkGone(former, fault, options);
   }
   return startHelper(options);
 }
 
 /** Only a helper that is proven gone is replaced: two of them would each believe that the other's attempts never began. */
-async function checkGone(helperId: string, options: HelperOptions): Promise<void> {
+async function checkGone(helperId: string, fault: string, options: HelperOptions): Promise<void> {
   const paths = helperPaths(options.folder, helperId);
   const root = readJson<Root>(paths.process);
   const deadline = options.clock.bootMs() + 1_000;
   while (root && isAlive(root)) {
     if (options.clock.bootMs() > deadline)
-      throw new Error(
-        `the helper process (pid ${root.pid}) runs but does not answer at ${paths.socket}: end it, or start the agent again`,
-      );
+      throw new Error(`the helper process (pid ${root.pid}) runs but ${fault}`);
     await wait(options.clock);
   }
   rmSync(paths.socket, { force: true });
@@ -112,10 +126,9 @@ function greet(socket: Socket, options: HelperOptions): Promise<Helper> {
   return new Promise((resolve, reject) => {
     function meet(hello: Extract<FromHelper, { type: 'hello' }>): void {
       if (hello.protocol !== HELPER_PROTOCOL) {
-        reject(
-          new Error(`the helper process (pid ${hello.pid}) is of another version: let its jobs end first`),
-        );
-        socket.destroy();
+        reject(new OtherVersion(hello.protocol));
+        // With nothing to do it ends now, not only after it has waited for a session.
+        socket.end(encodeLine({ type: 'bye' }));
         return;
       }
       resolve({
@@ -149,14 +162,6 @@ function greet(socket: Socket, options: HelperOptions): Promise<Helper> {
       if (!hasLeft) events?.lost();
     });
   });
-}
-
-/** It may have been about to end; whether it has is checked next. */
-function passOver(log: Log): (error: Error) => null {
-  return (error) => {
-    log.info({ err: error }, 'the helper that was there did not answer');
-    return null;
-  };
 }
 
 function tryConnect(path: string): Promise<Socket | null> {

@@ -4,8 +4,9 @@ import type { GuardRules } from './executors/httpGuard.ts';
 /**
  * What session and helper say to each other: JSON lines on a unix socket in the state folder.
  * The helper serves one session at a time, and a new one only after it has read all that the one before had sent.
+ * Any change of the messages or of what they ask for is another version; `hello` and `bye` stay as they are in all of them.
  */
-export const HELPER_PROTOCOL = 1;
+export const HELPER_PROTOCOL = 2;
 
 /** One attempt to execute: the permit's content, and whose it is. */
 export interface Task {

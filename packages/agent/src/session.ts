@@ -44,8 +44,8 @@ export interface SessionPorts {
   clock: Clock;
   random: Random;
   connect: Connect;
-  journal: Journal;
-  work: Work;
+  journal: Pick<Journal, 'seq' | 'nonce' | 'append' | 'idle'>;
+  work: Pick<Work, 'idle' | 'situation' | 'attempts' | 'history' | 'connected' | 'disconnected' | 'handle'>;
   log: Log;
   facts(): AgentFacts;
   sign(text: string): string;
@@ -72,6 +72,11 @@ const HANDSHAKE_MS = 15_000;
 /** Heartbeats without a sign of life after which a connection is dead. */
 const SILENT_HEARTBEATS = 3;
 
+/** Whether dialling again is of no use before a person has acted. */
+function isFinal({ code }: Rejection): boolean {
+  return code !== 'draining' && code !== 'superseded';
+}
+
 type Outcome = { kind: 'lost'; cause: string; wasGood: boolean } | { kind: 'rejected'; rejection: Rejection };
 
 export function startSession(ports: SessionPorts): Session {
@@ -87,7 +92,7 @@ export function startSession(ports: SessionPorts): Session {
       const url = ports.urls[next % ports.urls.length] as string;
       const outcome = await dial(url);
       if (isStopping) break;
-      if (outcome.kind === 'rejected' && outcome.rejection.code !== 'draining') {
+      if (outcome.kind === 'rejected' && isFinal(outcome.rejection)) {
         const { code, message } = outcome.rejection;
         log.error({ url, code, reason: message }, 'the server rejected this agent; asking again in 5 min');
         ports.stateChanged({ state: 'rejected', code, message });

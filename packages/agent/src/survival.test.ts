@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -73,6 +74,29 @@ test('when the helper dies, what it ran is waited for and ends with what can be 
   assert.equal(end.reason, 'exitStatusLost');
   assert.equal(server.of(id).output, 'begun\n');
 });
+
+for (const [title, signal] of [
+  ['a job that outran its timeout while its helper stood still is ended when that goes on', 'SIGCONT'],
+  ['a job that outran its timeout while its helper stood still is ended when that is replaced', 'SIGKILL'],
+] as const) {
+  test(title, async () => {
+    await start();
+    const late = `${folder}/late`;
+    execFileSync('mkfifo', [late]);
+    const heard = await open(late, 'r+');
+    // Where this machine is so slow that the helper is not stopped in time, the job says so when it is ended.
+    const job = command(`trap 'echo > ${late}' TERM; echo begun; sleep 3.5; echo > ${late}; sleep 1000`);
+    const id = await server.run(job, { timeoutMs: 3_000 });
+    await isRunning(id);
+    const helper = helperPid() as number;
+    process.kill(helper, 'SIGSTOP');
+    await heard.read();
+    await heard.close();
+    process.kill(helper, signal);
+    const end = await server.ended(id);
+    assert.deepEqual([end.outcome, end.reason], ['timedOut', 'timeout']);
+  });
+}
 
 /** While there is no helper, a permit is refused as not executed: the server may try again. */
 async function runUntilTaken(text: string): Promise<number | null> {

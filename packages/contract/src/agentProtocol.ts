@@ -208,6 +208,8 @@ export const RunKey = Type.Object({
   part: Text(100),
   scheduledFor: Type.Integer(),
   dueAt: Type.Integer(),
+  /** Its first permit was out by then. */
+  startBy: Type.Integer(),
   timeoutMs: NullableInteger,
 });
 export type RunKey = Static<typeof RunKey>;
@@ -308,10 +310,18 @@ export const Challenge = Type.Object({
   /** By the key `keyId` over `serverProof`. */
   signature: Text(200),
 });
-/** `code`: quarantined, unknownAgent, removed, badSignature, protocol, draining. All but draining are final until a person acts. */
+/** After `superseded` (the agent has come another way meanwhile) and `draining` it may come again at once; else a person must act. */
 export const Rejected = Type.Object({
   type: Type.Literal('rejected'),
-  code: Type.Enum(['quarantined', 'unknownAgent', 'removed', 'badSignature', 'protocol', 'draining']),
+  code: Type.Enum([
+    'quarantined',
+    'unknownAgent',
+    'removed',
+    'badSignature',
+    'protocol',
+    'superseded',
+    'draining',
+  ]),
   message: Text(500),
 });
 export const Welcome = Type.Object({

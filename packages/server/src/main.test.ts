@@ -82,6 +82,7 @@ test('Someone can wait for an agent to come online', async (t) => {
   const agent = { tenantId: tenant?.id ?? '', agentId: json.agentId as string };
   await server.store.openSession({
     ...agent,
+    knownEpoch: 0,
     replicaId: 'r',
     lastNonce: null,
     newNonce: 'n',

@@ -67,6 +67,8 @@ export async function startPostgres(settings: readonly string[]): Promise<TestPo
     max: 1,
     allowExitOnIdle: true,
   });
+  // A database that a test stops cuts what is idle here.
+  pool.on('error', () => {});
   let databases = 0;
   const free: PostgresAddress[] = [];
   let template: Promise<void> | null = null;

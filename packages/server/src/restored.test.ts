@@ -27,8 +27,10 @@ async function on<T>(
 const resume = (address: PostgresAddress, lastNonce: string | null, newNonce: string) =>
   on(address, async (store) => {
     await store.registerReplica({ id: 'server', name: 'host:1' });
+    const known = await store.readAgentById({ agentId: AGENT.agentId });
     const opened = await store.openSession({
       ...AGENT,
+      knownEpoch: known?.sessionEpoch ?? 0,
       replicaId: 'server',
       lastNonce,
       newNonce,

@@ -9,7 +9,7 @@ import type { Store } from '../store/store.ts';
 import type { Replica } from './replica.ts';
 import type { Sessions } from './sessions.ts';
 
-/** How often the store is looked at without a hint: while there are other servers, and alone. */
+/** How often the store is looked at without a hint: while others may offer something to agents of this server, and else. */
 const SHARED_MS = 200;
 const ALONE_MS = 1_000;
 
@@ -59,7 +59,7 @@ export function createDelivery(ports: {
       (await store.withdrawFromAway({ runs: away.map(({ tenantId, id }) => ({ tenantId, id })) })) > 0
     )
       hints.give('dispatch');
-    return replica.hasOthers ? clock.now() + SHARED_MS : null;
+    return replica.hasOthers && !sessions.isEmpty ? clock.now() + SHARED_MS : null;
   }
 
   function send(run: OfferedRun, attemptId: string): void {

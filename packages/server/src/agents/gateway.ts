@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../clock.ts';
 import type { Hints } from '../hints.ts';
 import type { Random } from '../random.ts';
 import type { Store } from '../store/store.ts';
+import { Admission } from './admission.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { admit, type Greeting, greet, type Opened, reject } from './handshake.ts';
 import type { ServerKeys } from './permits.ts';
@@ -24,8 +25,9 @@ const LEAVING_EACH_MS = 5;
 const LEAVING_MAX_MS = 5_000;
 /** How long the closing of a connection may take. */
 const CLOSING_MS = 2_000;
-/** Connections that may be in their handshake at one time. */
-const HANDSHAKES_MAX = 2_000;
+/** Connections that may be in their handshake at one time, and how many of them are attended to: the others wait for that. */
+const HANDSHAKES_MAX = 5_000;
+const HANDSHAKES_AT_ONCE = 200;
 /** An agent that lets this much pile up unread is cut off; it resumes later. */
 const BUFFERED_MAX = 32 * 1024 * 1024;
 /** Messages of one agent, and their bytes, that may be under way at one time before its socket is read no further. */
@@ -92,6 +94,7 @@ export function createGateway(
   const sockets = new Set<AgentSocket>();
   const open = new Set<Promise<void>>();
   let handshakes = 0;
+  const admission = new Admission(HANDSHAKES_AT_ONCE);
   let stopping = false;
   const atStop = new Set<() => void>();
 
@@ -108,7 +111,9 @@ export function createGateway(
     let queued = 0;
     let lastMessageAt = clock.now();
     let queue: Promise<void> = Promise.resolve();
-    let watch: Timer = clock.after(HANDSHAKE_MS, () => close('the handshake took too long'));
+    const watchHandshake = () => clock.after(HANDSHAKE_MS, () => close('the handshake took too long'));
+    let watch: Timer = watchHandshake();
+    let leaveHandshake = (): void => {};
 
     const send = (message: ServerMessage) => {
       if (socket.readyState !== socket.OPEN) return;
@@ -128,9 +133,24 @@ export function createGateway(
       socket.close(1000);
       watch.cancel();
       watch = clock.after(CLOSING_MS, () => socket.terminate());
+      leaveHandshake();
       if (session) await endSession(session);
     };
+    /** Resolves when this connection is attended to, or is over. */
+    const attended = () =>
+      new Promise<void>((resolve) => {
+        watch.cancel();
+        const leave = admission.enter(() => {
+          watch = watchHandshake();
+          resolve();
+        });
+        leaveHandshake = () => {
+          leave();
+          resolve();
+        };
+      });
     const endHandshake = () => {
+      leaveHandshake();
       if (!inHandshake) return;
       inHandshake = false;
       handshakes -= 1;
@@ -152,6 +172,8 @@ export function createGateway(
         return;
       }
       if (message.type === 'hello' && !greeting) {
+        await attended();
+        if (socket.readyState !== socket.OPEN) return;
         const answer = await greet({ store, random, keys }, message);
         if ('rejected' in answer) return finish(answer.rejected);
         greeting = answer.greeting;

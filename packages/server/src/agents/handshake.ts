@@ -73,6 +73,7 @@ export async function admit(
   const answer = await ports.store.openSession({
     tenantId: agent.tenantId,
     agentId: agent.id,
+    knownEpoch: agent.sessionEpoch,
     replicaId,
     lastNonce: resume.lastNonce,
     newNonce: nonce,

@@ -57,6 +57,7 @@ export function signPermit(
       part: run.part,
       scheduledFor: run.scheduledFor,
       dueAt: run.dueAt,
+      startBy: run.startBy,
       timeoutMs: run.timeoutMs,
     },
     steps: definition.steps,

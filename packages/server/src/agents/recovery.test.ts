@@ -153,6 +153,36 @@ describe('a database that goes on from an older state', () => {
     await server.until(async () => (await server.run(waits)).reason === 'noAgentMatches');
   });
 
+  it('takes what an agent tells of a run whose start deadline has passed; of one that is gone it is missed', async (t) => {
+    const database = await PutBack.start(t);
+    const { server } = database;
+    const one = await server.online('one');
+    const two = await server.online('two');
+    await server.job('ones', { target: { agents: ['one'] }, startDeadline: '15s' });
+    await server.job('twos', { target: { agents: ['two'] }, startDeadline: '15s' });
+    const started = await server.trigger('ones');
+    const lost = await server.trigger('twos');
+    const offer = await one.next('offer');
+    await two.next('offer');
+    await database.remember();
+    one.accept(offer);
+    await one.next('permit');
+    one.started(offer);
+    await one.settle(offer, { outcome: 'failed', exitCode: 7 });
+    for (const agent of [one, two]) await agent.cut();
+    await database.goBack();
+    server.clock.advance(20_000);
+    const three = await server.online('three');
+    await server.quiet(three);
+    for (const id of [started, lost])
+      assert.deepEqual([(await server.run(id)).reason, (await server.run(id)).endedAt], ['recovering', null]);
+    await server.connect(one);
+    assert.equal((await server.becomes(started, 'failed')).exitCode, 7);
+    await server.store.removeAgent({ tenantId: TENANT, name: 'two', gone: true });
+    server.parts.hints.give('recovery');
+    assert.equal((await server.becomes(lost, 'missed')).reason, 'startDeadline');
+  });
+
   it('keeps later runs of a job back while one that was connected may be running it, and not for ever', async (t) => {
     const database = await PutBack.start(t);
     const { server } = database;

@@ -78,7 +78,6 @@ export function createRecovery(ports: {
   /** Whether an agent is awaited that may have started the run, or may be running another of its job. */
   function isAwaited(recovery: RecoveryRow, agents: readonly AwaitedCandidate[], run: HeldRun): boolean {
     const now = clock.now();
-    if (run.startBy < now) return false;
     const certain = mayBeStarted(recovery, run);
     const blocking = certain
       ? agents

@@ -76,6 +76,11 @@ export class Sessions {
     return [...this.#sessions.values()];
   }
 
+  /** Whether no agent is connected here. */
+  get isEmpty(): boolean {
+    return this.#sessions.size === 0;
+  }
+
   /** How many sessions were added so far; see `isOlder`. */
   get added(): number {
     return this.#added;

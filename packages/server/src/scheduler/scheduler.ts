@@ -34,7 +34,10 @@ export function createScheduler(ports: {
   const { store, clock, random, hints, definitions, log } = ports;
 
   async function step(): Promise<number | null> {
+    const next = await store.readNextPlanAt({});
+    if (next === null) return null;
     const horizon = clock.now() + LOOK_MS;
+    if (next > horizon) return next - LOOK_MS;
     const jobs = await store.readDueJobs({ horizon, limit: JOBS_PER_STEP });
     const plans: JobPlan[] = [];
     const lost = jobs.some(({ recoveryId }) => recoveryId > 0)
@@ -45,9 +48,7 @@ export function createScheduler(ports: {
       await store.storePlans({ plans });
       hints.give('dispatch');
     }
-    if (jobs.length === JOBS_PER_STEP) return clock.now();
-    const next = await store.readNextPlanAt({});
-    return next === null ? null : next - LOOK_MS;
+    return clock.now();
   }
 
   /** A job that cannot be read, such as one whose zone is gone, holds up no other; its instants wait and are caught up. */

@@ -186,7 +186,7 @@ function* insertLost(
     definitionJson: null,
     scheduledFor: key.scheduledFor,
     dueAt: key.dueAt,
-    startBy: key.dueAt,
+    startBy: key.startBy,
     timeoutMs: key.timeoutMs,
     createdBy: null,
   });

@@ -12,7 +12,7 @@ import {
 import { recordAudit } from './audit.ts';
 import { get, insert, raise, set } from './byKey.ts';
 import { withdrawOffer } from './dispatch.ts';
-import { holdAgain } from './holding.ts';
+import { holdAgain, mayHaveGoneOn } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { all, type Operation, type Transaction } from './operation.ts';
 import { missRun, retryAfterEnd } from './retry.ts';
@@ -256,7 +256,7 @@ export function* refuseAttempt(
       reason: 'cancelledByUser',
       detail: `by ${run.cancelRequestedBy}`,
     });
-  } else if (run.startBy < transaction.now) {
+  } else if (run.startBy < transaction.now && !(yield* mayHaveGoneOn(transaction, run))) {
     yield* moveRun(transaction, run, 'notStarted', 'missed', { epoch, reason: 'startDeadline' });
   } else {
     yield* moveRun(transaction, run, 'notStarted', 'queued', {

@@ -36,13 +36,18 @@ function* openRecovery({ dialect }: Transaction): Operation<RecoveryRow | undefi
   return yield* row<RecoveryRow>(`select * from "recoveries" where "settledAt" is null ${lock}`);
 }
 
+/** Whether later attempts of a run may be among what was lost. */
+export function* mayHaveGoneOn(transaction: Transaction, run: Pick<RunRow, 'dueAt'>): Operation<boolean> {
+  const recovery = yield* openRecovery(transaction);
+  return recovery !== undefined && run.dueAt <= recovery.windowTo;
+}
+
 /** Holds a run that waits again, because an agent did not start it: later attempts of it may be lost. */
 export function* holdAgain(
   transaction: Transaction,
   run: Pick<RunRow, 'tenantId' | 'id' | 'dueAt'>,
 ): Operation<void> {
-  const recovery = yield* openRecovery(transaction);
-  if (recovery === undefined || run.dueAt > recovery.windowTo) return;
+  if (!(yield* mayHaveGoneOn(transaction, run))) return;
   yield* change(
     `update "runs" set "wakeAt" = null, "reason" = 'recovering', "slot" = 0, "epoch" = "epoch" + ?
      where "tenantId" = ? and "id" = ? and "state" = 'queued'`,

@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
+import { insert, set } from './byKey.ts';
 import { recordEvent } from './events.ts';
 import { moveRun } from './moveRun.ts';
-import { change, type Operation, placeholders, row, rows, type Transaction } from './operation.ts';
+import { change, type Operation, placeholders, row, rows, type Transaction, together } from './operation.ts';
+import { planPassed } from './passed.ts';
 import type { JobRow, RunRow } from './tables.ts';
 
 /** A job as the caller has read and settled it. */
@@ -41,8 +43,8 @@ export interface SavedJob {
 
 export type SaveResult = { changes: SavedJob[] } | { conflict: { name: string; revision: number } };
 
-/** Names looked up by one statement. */
-const NAMES_AT_ONCE = 500;
+/** Names or jobs that one statement asks for. */
+const AT_ONCE = 500;
 
 /** Writes jobs, all or none. A job whose document is the same as before is left alone. */
 export function* saveJobs(transaction: Transaction, input: SaveInput): Operation<SaveResult> {
@@ -50,25 +52,27 @@ export function* saveJobs(transaction: Transaction, input: SaveInput): Operation
   const conflict = conflictOf(input, found);
   if (conflict) return { conflict };
   const changes: SavedJob[] = [];
+  const writes: Operation<void>[] = [];
+  const updated: JobRow[] = [];
   for (const job of input.jobs) {
     const old = found.get(job.name);
     const saved = changeOf(job, old);
     changes.push(saved);
-    if (!old) yield* createJob(transaction, input, job);
-    else if (saved.action !== 'unchanged') yield* updateJob(transaction, input, job, old);
-    else if (input.owner !== null && old.owner !== input.owner) {
-      yield* change(
-        'update "jobs" set "owner" = ? where "tenantId" = ? and "id" = ?',
-        input.owner,
-        input.tenantId,
-        old.id,
-      );
-    }
+    if (!old) writes.push(createJob(transaction, input, job));
+    else if (saved.action !== 'unchanged') {
+      updated.push(old);
+      writes.push(updateJob(transaction, input, job, old));
+    } else if (input.owner !== null && old.owner !== input.owner)
+      writes.push(set('jobs', keyOf(old), { owner: input.owner }));
   }
-  for (const old of yield* prunedJobs(transaction, input)) {
+  yield* planPassed(transaction, updated);
+  yield* dropFuture(transaction, updated);
+  yield* together(transaction, writes);
+  const pruned = yield* prunedJobs(transaction, input);
+  for (const old of pruned) {
     changes.push({ name: old.name, action: 'deleted', revision: old.revision + 1, before: old.documentJson });
-    yield* tombstone(transaction, old, input.by);
   }
+  yield* bury(transaction, pruned, input.by);
   return { changes };
 }
 
@@ -87,8 +91,8 @@ export function* previewJobs(transaction: Transaction, input: SaveInput): Operat
 /** The jobs that are written, as nobody else changes them meanwhile; a preview locks nothing. */
 function* readByName({ dialect }: Transaction, input: SaveInput): Operation<Map<string, JobRow>> {
   const found = new Map<string, JobRow>();
-  for (let start = 0; start < input.jobs.length; start += NAMES_AT_ONCE) {
-    const names = input.jobs.slice(start, start + NAMES_AT_ONCE).map((job) => job.name);
+  for (let start = 0; start < input.jobs.length; start += AT_ONCE) {
+    const names = input.jobs.slice(start, start + AT_ONCE).map((job) => job.name);
     const text = `select * from "jobs" where "tenantId" = ? and "name" in (${placeholders(names)}) order by "id" ${dialect.forUpdate}`;
     for (const job of yield* rows<JobRow>(text, input.tenantId, ...names)) found.set(job.name, job);
   }
@@ -132,29 +136,29 @@ function* prunedJobs({ dialect }: Transaction, input: SaveInput): Operation<JobR
 function* createJob(transaction: Transaction, input: SaveInput, job: JobInput): Operation<void> {
   const { now } = transaction;
   const paused = input.paused;
-  yield* change(
-    `insert into "jobs" ("tenantId", "id", "name", "kind", "revision", "documentJson", "owner", "anchorsJson", "enabled",
-       "pausedAt", "pausedBy", "plannedThrough", "firedThrough", "nextAt", "createdAt", "updatedAt")
-     values (?, ?, ?, 'job', 1, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)`,
-    input.tenantId,
-    job.id,
-    job.name,
-    job.documentJson,
-    input.owner ?? '',
-    anchorsFor(job, '{}', now),
-    job.enabled ? 1 : 0,
-    paused ? now : null,
-    paused ? input.by : null,
-    now,
-    job.enabled && job.scheduled && !paused ? now : null,
-    now,
-    now,
-  );
+  yield* insert('jobs', {
+    tenantId: input.tenantId,
+    id: job.id,
+    name: job.name,
+    kind: 'job',
+    revision: 1,
+    documentJson: job.documentJson,
+    owner: input.owner ?? '',
+    anchorsJson: anchorsFor(job, '{}', now),
+    enabled: job.enabled ? 1 : 0,
+    pausedAt: paused ? now : null,
+    pausedBy: paused ? input.by : null,
+    plannedThrough: now,
+    firedThrough: 0,
+    nextAt: job.enabled && job.scheduled && !paused ? now : null,
+    createdAt: now,
+    updatedAt: now,
+  });
   yield* recordRevision(transaction, { ...input, jobId: job.id, revision: 1, action: 'created', job });
 }
 
 /**
- * A new revision of a job, or of its tombstone. What the old one had planned for later is taken back; what is due
+ * A new revision of a job, or of its tombstone. What the old one had planned for later has been taken back; what is due
  * already fires under the old one. The cursor never goes back behind what has fired.
  */
 function* updateJob(transaction: Transaction, input: SaveInput, job: JobInput, old: JobRow): Operation<void> {
@@ -162,25 +166,20 @@ function* updateJob(transaction: Transaction, input: SaveInput, job: JobInput, o
   const revived = old.deletedAt !== null;
   const pausedAt = revived ? (input.paused ? now : null) : old.pausedAt;
   const plannedThrough = Math.max(now, old.firedThrough);
-  yield* dropFuture(transaction, old);
-  yield* change(
-    `update "jobs" set "revision" = ?, "documentJson" = ?, "owner" = ?, "anchorsJson" = ?, "enabled" = ?, "pausedAt" = ?,
-       "pausedBy" = ?, "pausedNote" = ?, "deletedAt" = null, "plannedThrough" = ?, "nextAt" = ?, "updatedAt" = ?
-     where "tenantId" = ? and "id" = ?`,
-    old.revision + 1,
-    job.documentJson,
-    input.owner ?? (revived ? '' : old.owner),
-    anchorsFor(job, old.anchorsJson, now),
-    job.enabled ? 1 : 0,
+  yield* set('jobs', keyOf(old), {
+    revision: old.revision + 1,
+    documentJson: job.documentJson,
+    owner: input.owner ?? (revived ? '' : old.owner),
+    anchorsJson: anchorsFor(job, old.anchorsJson, now),
+    enabled: job.enabled ? 1 : 0,
     pausedAt,
-    revived ? (input.paused ? input.by : null) : old.pausedBy,
-    revived ? null : old.pausedNote,
+    pausedBy: revived ? (input.paused ? input.by : null) : old.pausedBy,
+    pausedNote: revived ? null : old.pausedNote,
+    deletedAt: null,
     plannedThrough,
-    job.enabled && job.scheduled && pausedAt === null ? plannedThrough : null,
-    now,
-    old.tenantId,
-    old.id,
-  );
+    nextAt: job.enabled && job.scheduled && pausedAt === null ? plannedThrough : null,
+    updatedAt: now,
+  });
   const action = revived ? 'revived' : 'updated';
   yield* recordRevision(transaction, { ...input, jobId: old.id, revision: old.revision + 1, action, job });
 }
@@ -206,16 +205,15 @@ function* recordRevision(
     job: Pick<JobInput, 'name' | 'documentJson'> | null;
   },
 ): Operation<void> {
-  yield* change(
-    'insert into "jobRevisions" ("tenantId", "jobId", "revision", "action", "documentJson", "at", "by") values (?, ?, ?, ?, ?, ?, ?)',
-    revision.tenantId,
-    revision.jobId,
-    revision.revision,
-    revision.action,
-    revision.job?.documentJson ?? null,
-    transaction.now,
-    revision.by,
-  );
+  yield* insert('jobRevisions', {
+    tenantId: revision.tenantId,
+    jobId: revision.jobId,
+    revision: revision.revision,
+    action: revision.action,
+    documentJson: revision.job?.documentJson ?? null,
+    at: transaction.now,
+    by: revision.by,
+  });
   yield* recordEvent(transaction, {
     tenantId: revision.tenantId,
     type: 'job',
@@ -225,25 +223,41 @@ function* recordRevision(
   });
 }
 
-/** Takes back what is planned for later; it has not fired, so nobody misses it. */
-function* dropFuture(transaction: Transaction, job: JobRow): Operation<void> {
-  yield* change(
-    `delete from "runs" where "tenantId" = ? and "jobId" = ? and "state" = 'planned' and "endedAt" is null
-       and "kind" = 'scheduled' and "scheduledFor" > ?`,
-    job.tenantId,
-    job.id,
-    transaction.now,
-  );
+function keyOf({ tenantId, id }: JobRow): { tenantId: string; id: string } {
+  return { tenantId, id };
 }
 
-function* openRuns({ dialect }: Transaction, job: JobRow, states: string[]): Operation<RunRow[]> {
-  return yield* rows<RunRow>(
-    `select * from "runs" where "tenantId" = ? and "jobId" = ? and "endedAt" is null and "state" in (${placeholders(states)})
-     order by "id" ${dialect.forUpdate}`,
-    job.tenantId,
-    job.id,
-    ...states,
-  );
+/** Jobs of one tenant, as many at a time as one statement asks for. */
+function* portions(jobs: readonly JobRow[]): Generator<{ tenantId: string; ids: string[] }> {
+  for (let start = 0; start < jobs.length; start += AT_ONCE) {
+    const portion = jobs.slice(start, start + AT_ONCE);
+    yield { tenantId: (portion[0] as JobRow).tenantId, ids: portion.map((job) => job.id) };
+  }
+}
+
+/** Takes back what is planned for later; it has not fired, so nobody misses it. */
+function* dropFuture(transaction: Transaction, jobs: readonly JobRow[]): Operation<void> {
+  for (const { tenantId, ids } of portions(jobs)) {
+    yield* change(
+      `delete from "runs" where "tenantId" = ? and "jobId" in (${placeholders(ids)}) and "state" = 'planned' and "endedAt" is null
+         and "kind" = 'scheduled' and "scheduledFor" > ?`,
+      tenantId,
+      ...ids,
+      transaction.now,
+    );
+  }
+}
+
+/** Runs of jobs that this operation has locked. */
+function* openRuns({ dialect }: Transaction, jobs: readonly JobRow[], states: string[]): Operation<RunRow[]> {
+  const found: RunRow[] = [];
+  const sorted = jobs.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  for (const { tenantId, ids } of portions(sorted)) {
+    const text = `select * from "runs" where "tenantId" = ? and "jobId" in (${placeholders(ids)}) and "endedAt" is null
+      and "state" in (${placeholders(states)}) order by "id" ${dialect.forUpdate}`;
+    for (const run of yield* rows<RunRow>(text, tenantId, ...ids, ...states)) found.push(run);
+  }
+  return found;
 }
 
 function latestInstant(job: JobRow, runs: RunRow[]): number {
@@ -259,8 +273,9 @@ export function* pauseJob(
   const job = yield* lockJob(transaction, input);
   if (!job) return false;
   if (job.pausedAt !== null) return true;
-  yield* dropFuture(transaction, job);
-  const due = (yield* openRuns(transaction, job, ['planned'])).filter((run) => run.kind === 'scheduled');
+  yield* planPassed(transaction, [job]);
+  yield* dropFuture(transaction, [job]);
+  const due = (yield* openRuns(transaction, [job], ['planned'])).filter((run) => run.kind === 'scheduled');
   for (const run of due) {
     yield* moveRun(transaction, run, 'skip', 'skipped', { epoch: run.epoch + 1, reason: 'jobPaused' });
   }
@@ -312,26 +327,40 @@ export function* deleteJob(
 ): Operation<boolean> {
   const job = yield* lockJob(transaction, input);
   if (!job) return false;
-  yield* tombstone(transaction, job, input.by);
+  yield* bury(transaction, [job], input.by);
   return true;
 }
 
-function* tombstone(transaction: Transaction, job: JobRow, by: string): Operation<void> {
-  yield* dropFuture(transaction, job);
-  const waiting = yield* openRuns(transaction, job, ['planned', 'queued', 'offered']);
-  for (const run of waiting) {
-    yield* moveRun(transaction, run, 'drop', 'cancelled', { epoch: run.epoch + 1, reason: 'jobEdited' });
-  }
-  yield* change(
-    `update "jobs" set "deletedAt" = ?, "nextAt" = null, "revision" = "revision" + 1, "pausedAt" = null, "pausedBy" = null,
-       "pausedNote" = null, "firedThrough" = ?, "updatedAt" = ? where "tenantId" = ? and "id" = ?`,
-    transaction.now,
-    latestInstant(job, waiting),
-    transaction.now,
-    job.tenantId,
-    job.id,
+/** Leaves tombstones of jobs that this operation has locked. */
+function* bury(transaction: Transaction, jobs: readonly JobRow[], by: string): Operation<void> {
+  yield* planPassed(transaction, jobs);
+  yield* dropFuture(transaction, jobs);
+  const waiting = yield* openRuns(transaction, jobs, ['planned', 'queued', 'offered']);
+  yield* together(
+    transaction,
+    waiting.map((run) =>
+      moveRun(transaction, run, 'drop', 'cancelled', { epoch: run.epoch + 1, reason: 'jobEdited' }),
+    ),
   );
+  const waitingOf = Map.groupBy(waiting, (run) => run.jobId);
+  yield* together(
+    transaction,
+    jobs.map((job) => tombstone(transaction, job, waitingOf.get(job.id) ?? [], by)),
+  );
+}
+
+function* tombstone(transaction: Transaction, job: JobRow, dropped: RunRow[], by: string): Operation<void> {
   const revision = job.revision + 1;
+  yield* set('jobs', keyOf(job), {
+    deletedAt: transaction.now,
+    nextAt: null,
+    revision,
+    pausedAt: null,
+    pausedBy: null,
+    pausedNote: null,
+    firedThrough: latestInstant(job, dropped),
+    updatedAt: transaction.now,
+  });
   yield* recordRevision(transaction, {
     tenantId: job.tenantId,
     by,

@@ -90,8 +90,6 @@ export function* storePlans(transaction: Transaction, input: { plans: JobPlan[] 
 }
 
 function* storePlan(transaction: Transaction, plan: JobPlan): Operation<boolean> {
-  // The instants of a gap are settled: an edit after the clock was set back must not plan them again.
-  const settled = Math.max(0, ...plan.gaps.map((gap) => gap.to));
   const { tenantId, jobId, revision, plannedThrough, nextAt } = plan;
   const moved = yield* compareAndSet(
     'jobs',
@@ -101,19 +99,29 @@ function* storePlan(transaction: Transaction, plan: JobPlan): Operation<boolean>
     'coalesce("nextAt", -1) >= 0',
   );
   if (!moved) return false;
+  yield* addInstants(transaction, plan, plan);
+  return true;
+}
+
+/** Adds the instants of a job: as runs, or as gaps. Those that are there already stay as they are. */
+export function* addInstants(
+  { now }: Transaction,
+  { tenantId, jobId, revision }: Pick<JobPlan, 'tenantId' | 'jobId' | 'revision'>,
+  { runs, gaps }: Pick<JobPlan, 'runs' | 'gaps'>,
+): Operation<void> {
+  // The instants of a gap are settled: an edit after the clock was set back must not plan them again.
+  const settled = Math.max(0, ...gaps.map((gap) => gap.to));
   if (settled > 0) yield* raise('jobs', { tenantId, id: jobId }, 'firedThrough', settled);
-  const { now } = transaction;
-  for (const run of plan.runs) {
+  for (const run of runs) {
     const more = { kind: 'scheduled', part: '', definitionJson: null, createdBy: null } as const;
     yield* insert('runs', plannedRun({ ...run, ...more, tenantId, jobId, revision }, now), {
       ifMissing: true,
     });
   }
-  for (const { id, from, to, count, outcome, reason } of plan.gaps) {
+  for (const { id, from, to, count, outcome, reason } of gaps) {
     const instants = { fromAt: from, toAt: to, count, outcome, reason, recordedAt: now };
     yield* insert('gaps', { tenantId, id, jobId, revision, ...instants }, { ifMissing: true });
   }
-  return true;
 }
 
 function compare(a: string, b: string): number {

@@ -49,7 +49,7 @@ const READS: Dialect = { name: 'postgres', ...NO_LOCKS };
  */
 const BEGIN_WRITE =
   "begin isolation level read committed read write; set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '15s'; " +
-  // Plans are kept, also those that were made while a table was small.
+  // Plans are kept, also those that were made while a table was empty (ADR 9).
   'set local enable_seqscan = off';
 const BEGIN_READ = 'begin isolation level repeatable read read only';
 const CLOCK = 'select floor(extract(epoch from clock_timestamp()) * 1000)::int8 as "now"';

@@ -1,5 +1,5 @@
 import { LOSS_WINDOW_MS } from '@rota/contract';
-import { loseRun, STARTING_LOST_MS, surelyEndedMs } from './dispatch.ts';
+import { hasBeenTried, loseRun, RETRY_WAIT_MS, STARTING_LOST_MS, surelyEndedMs } from './dispatch.ts';
 import { recordEvent } from './events.ts';
 import { EPOCH_LEAP } from './holding.ts';
 import { moveRun } from './moveRun.ts';
@@ -245,7 +245,9 @@ export function* releaseRuns(
       yield* moveRun(transaction, run, 'miss', 'missed', { reason: 'restored' });
       continue;
     }
-    const later = run.kind === 'scheduled' ? yield* laterStart(run) : undefined;
+    // Whoever asked for another attempt wants it also when later instants have come.
+    const isRetry = yield* hasBeenTried(run);
+    const later = run.kind === 'scheduled' && !isRetry ? yield* laterStart(run) : undefined;
     if (later !== undefined) {
       yield* moveRun(transaction, run, 'skip', 'skipped', {
         reason: 'superseded',
@@ -254,8 +256,10 @@ export function* releaseRuns(
       continue;
     }
     yield* change(
-      `update "runs" set "wakeAt" = ?, "reason" = null, "epoch" = "epoch" + 1 where "tenantId" = ? and "id" = ? and "epoch" = ?`,
+      `update "runs" set "wakeAt" = ?, "startBy" = ?, "reason" = null, "epoch" = "epoch" + 1
+       where "tenantId" = ? and "id" = ? and "epoch" = ?`,
       run.state === 'planned' ? run.dueAt : transaction.now,
+      isRetry ? Math.max(run.startBy, transaction.now + RETRY_WAIT_MS) : run.startBy,
       run.tenantId,
       run.id,
       run.epoch,

@@ -1,5 +1,6 @@
 import { attemptIdOf } from '../runs/ids.ts';
 import { get } from './byKey.ts';
+import { RETRY_WAIT_MS } from './dispatch.ts';
 import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, row, type Transaction } from './operation.ts';
@@ -162,7 +163,8 @@ export function* resolveRun(
       contactLostAt: null,
       cancelRequestedAt: null,
       cancelRequestedBy: null,
-      startBy: Math.max(run.startBy, transaction.now + 60_000),
+      // The job's start deadline was for the first start.
+      startBy: Math.max(run.startBy, transaction.now + RETRY_WAIT_MS),
       wakeAt: transaction.now,
       passedJson: '[]',
       reason: null,

@@ -51,6 +51,8 @@ export function* readRoster(
 export interface NewSession {
   tenantId: string;
   agentId: string;
+  /** The agent's session epoch when its handshake began. */
+  knownEpoch: number;
   /** The server that holds it. */
   replicaId: string;
   lastNonce: string | null;
@@ -65,14 +67,15 @@ export interface NewSession {
 /**
  * Begins a session of an agent that has proven its key, or quarantines it: a nonce that was not the last one given,
  * or a journal that is older than one seen before, means a copied or rolled back state folder. The agent is not online before it
- * is reconciled (`readySession`). A session that it has elsewhere is over: its holder sees the higher epoch.
+ * is reconciled (`readySession`). A session that it has elsewhere is over: its holder sees the higher epoch. A handshake during which
+ * another session began is of a connection that the agent has given up: what was shown in it is old, and proves nothing.
  */
 export function* openSession(
   transaction: Transaction,
   input: NewSession,
 ): Operation<
   | { sessionEpoch: number; recovering?: boolean }
-  | { rejected: 'removed' | 'quarantined' | 'draining'; detail: string }
+  | { rejected: 'removed' | 'quarantined' | 'superseded' | 'draining'; detail: string }
 > {
   // Held, so that nobody forgets the server before the session is seen.
   const holder = yield* row(
@@ -88,6 +91,8 @@ export function* openSession(
   if (!agent || agent.removedAt !== null) return { rejected: 'removed', detail: 'this agent was removed' };
   if (agent.state === 'quarantined')
     return { rejected: 'quarantined', detail: agent.detail ?? 'quarantined' };
+  if (agent.sessionEpoch !== input.knownEpoch)
+    return { rejected: 'superseded', detail: 'another session of this agent has begun meanwhile' };
   // A database that was put back is older than its agents: each is believed once.
   const restored = agent.nonce === RESTORED_NONCE;
   const confirmed = restored || input.lastNonce === agent.pendingNonce || input.lastNonce === agent.nonce;

@@ -178,7 +178,7 @@ const SAMPLE: Record<string, string> = {
 
 /**
  * Lets PostgreSQL see what rows will look like. Of a table that it has never looked at it believes that a tenant has few rows,
- * and reads all of the tenant's in place of one, until it looks: for the first minute of a new database.
+ * and reads all of the tenant's in place of one, until it looks: for the first minute of a new database (ADR 9).
  */
 function* teach(
   table: string,

@@ -351,6 +351,42 @@ export function attemptsSuite(open: Open): void {
       await world.end(await world.key(id), { outcome: 'failed' });
       await world.expect(id, 'failed');
     });
+
+    it('makes an attempt that gives way to no later instant while it waits: those are skipped', async () => {
+      const world = await worldWithJob();
+      const id = await world.inState('unknown', 'a', 'one', { startBy: START + MINUTE });
+      world.pass(MINUTE);
+      await resolve(world, id, 'retry');
+      await world.expect(id, 'queued', { startBy: world.now + DAY });
+      const later = await world.queued('a');
+      await world.expect(later, 'skipped', { reason: 'previousRunActive', detail: `run ${id}` });
+      assert(await world.offer(id, 'two'));
+      world.pass(10 * SECOND);
+      await world.settle();
+      await world.expect(await world.queued('a'), 'skipped', { reason: 'previousRunActive' });
+      await world.expect(id, 'queued');
+    });
+
+    it('makes an attempt that waits while another run has the slot', async () => {
+      const world = await worldWithJob();
+      const id = await world.inState('unknown', 'a', 'one', { timeoutMs: SECOND });
+      world.pass(MINUTE);
+      await world.settle();
+      await world.expect(id, 'unknown', { slot: 0 });
+      const other = await world.inState('running', 'a', 'two');
+      await resolve(world, id, 'retry');
+      assert.equal(await world.offer(id, 'one'), null);
+      await world.expect(id, 'queued', {
+        reason: 'previousRunActive',
+        slot: 0,
+        wakeAt: world.now + SECOND,
+      });
+      await world.end(await world.key(other));
+      world.pass(SECOND);
+      await world.expect(await world.queued('a'), 'skipped', { detail: `run ${id}` });
+      assert(await world.offer(id, 'one'));
+      await world.expect(id, 'offered', { slot: 1, reason: null });
+    });
   });
 
   describe('output', () => {

@@ -2,6 +2,7 @@ import { attemptsSuite } from './attempts.ts';
 import { commitsSuite } from './commits.ts';
 import { dispatchSuite } from './dispatch.ts';
 import { historySuite } from './history.ts';
+import { jobsSuite } from './jobs.ts';
 import { planningSuite } from './planning.ts';
 import { recoverySuite } from './recovery.ts';
 import { replicasSuite } from './replicas.ts';
@@ -15,6 +16,7 @@ import type { Open } from './world.ts';
 /** What every database has to do: the store's operations, held to their words. */
 export function operationSuite(open: Open): void {
   commitsSuite(open);
+  jobsSuite(open);
   planningSuite(open);
   dispatchSuite(open);
   attemptsSuite(open);

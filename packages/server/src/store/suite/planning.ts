@@ -22,6 +22,40 @@ export function planningSuite(open: Open): void {
     };
   };
 
+  describe('a job whose instants have come before anyone planned them', () => {
+    const paused = { by: 'me', note: '' };
+    const changes: [string, (world: World) => Promise<unknown>, RunRow['state'], Partial<RunRow>][] = [
+      ['edited', (world) => world.job('a', { command: 'false' }), 'planned', { revision: 1 }],
+      [
+        'paused',
+        (world) => world.store.pauseJob({ tenantId: 'acme', name: 'a', ...paused }),
+        'skipped',
+        { reason: 'jobPaused' },
+      ],
+      [
+        'deleted',
+        (world) => world.store.deleteJob({ tenantId: 'acme', name: 'a', by: 'me' }),
+        'cancelled',
+        { reason: 'jobEdited' },
+      ],
+    ];
+    for (const [what, change, state, more] of changes) {
+      it(`has an outcome for each of them when it is ${what}`, async () => {
+        const world = await World.open(open);
+        await world.job('a');
+        world.pass(3 * MINUTE + SECOND);
+        await change(world);
+        await world.expect(world.instant('a', START + 3 * MINUTE).id, state, more);
+        const gaps = await world.rows<GapRow>('select * from "gaps"');
+        assert.deepEqual(
+          gaps.map(({ fromAt, toAt, count, outcome, reason }) => [fromAt, toAt, count, outcome, reason]),
+          [[START + MINUTE, START + 2 * MINUTE, 2, 'skipped', 'catchUp']],
+        );
+        assert.equal((await world.rows('select * from "runs"')).length, 1);
+      });
+    }
+  });
+
   describe('storePlans', () => {
     it('stores runs and moves the cursor', async () => {
       const world = await World.open(open);

@@ -5,7 +5,7 @@ import { attemptIdOf, runIdOf } from '../../runs/ids.ts';
 import type { Decision } from '../dispatch.ts';
 import { EPOCH_LEAP } from '../holding.ts';
 import type { RecoveryRow } from '../tables.ts';
-import { MINUTE, type Open, SECOND, START, SUCCESS, World } from './world.ts';
+import { DAY, MINUTE, type Open, SECOND, START, SUCCESS, World } from './world.ts';
 
 /** An attempt of a scheduled run as its agent tells of it. */
 function told(jobId: string, scheduledFor: number, more: Partial<HistoryAttempt> = {}): HistoryAttempt {
@@ -24,6 +24,7 @@ function told(jobId: string, scheduledFor: number, more: Partial<HistoryAttempt>
       part: '',
       scheduledFor,
       dueAt: scheduledFor,
+      startBy: scheduledFor + MINUTE,
       timeoutMs: null,
     },
     startedMsAgo: 3_000,
@@ -180,7 +181,78 @@ export function recoverySuite(open: Open): void {
     });
   });
 
+  describe('a held run whose start deadline passes', () => {
+    for (const state of ['planned', 'queued'] as const) {
+      it(`stays held when it is ${state}, can be cancelled, and is missed only when it is let go`, async () => {
+        const world = await World.open(open);
+        await world.online('one');
+        await world.job('a');
+        await world.job('b');
+        const id = await world.inState(state, 'a', 'one', { startBy: START + 15 * SECOND });
+        const unwanted = await world.inState(state, 'b', 'one', { startBy: START + 15 * SECOND });
+        const { id: recoveryId } = await recover(world);
+        world.pass(11 * MINUTE);
+        await world.queueDue();
+        await world.settle();
+        assert.deepEqual(await world.store.readQueuedRuns({ limit: 10 }), []);
+        await world.expect(id, state, { reason: 'recovering', endedAt: null });
+        assert.equal(await world.store.settleRecovery({ recoveryId }), false);
+        await world.store.cancelRun({ tenantId: 'acme', runId: unwanted, by: 'me' });
+        await world.expect(unwanted, 'cancelled');
+        await world.store.releaseRuns({ recoveryId, runs: [{ tenantId: 'acme', id }] });
+        await world.queueDue();
+        for (const run of await world.store.readQueuedRuns({ limit: 10 })) {
+          await world.store.decideRuns({ decisions: [{ run, action: 'miss', startBy: run.startBy }] });
+        }
+        await world.expect(id, 'missed', { reason: 'startDeadline' });
+      });
+    }
+
+    it('is what its agent tells of it, however late that is', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const startBy = START + 15 * SECOND;
+      const id = await world.inState('queued', 'a', 'one', { startBy });
+      await recover(world);
+      world.pass(20 * MINUTE);
+      await world.queueDue();
+      const attempt = ended('a', START, { startedMsAgo: 20 * MINUTE - 5 * SECOND });
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [attempt] });
+      await world.expect(id, 'succeeded', { startBy, startedAt: START + 5 * SECOND });
+    });
+
+    it('stays held when an agent did not start it, since a later attempt may be lost', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('starting', 'a', 'one', { startBy: START + 15 * SECOND });
+      const { epoch } = await world.run(id);
+      await recover(world);
+      world.pass(MINUTE);
+      const refused = told('a', START, { state: 'refused', epoch, key: null, startedMsAgo: null });
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [refused] });
+      await world.expect(id, 'queued', { reason: 'recovering', wakeAt: null, slot: 0 });
+    });
+  });
+
   describe('releaseRuns', () => {
+    it('keeps the attempt that a person asked for, also when a later instant has been started', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('unknown', 'a', 'one');
+      const recovery = await recover(world);
+      await world.store.resolveRun({ tenantId: 'acme', runId: id, as: 'retry', note: '', by: 'me' });
+      await world.expect(id, 'queued', { reason: 'recovering', wakeAt: null });
+      world.pass(5 * SECOND);
+      const session = await resume(world, 'one');
+      await world.store.adoptAttempts({ ...session, attempts: [ended('a', START + 2_000)] });
+      world.pass(2 * DAY);
+      await world.store.releaseRuns({ recoveryId: recovery.id, runs: [{ tenantId: 'acme', id }] });
+      await world.expect(id, 'queued', { reason: null, wakeAt: world.now, startBy: world.now + DAY });
+    });
+
     it('changes nothing in the name of a recovery that is not the last', async () => {
       const world = await World.open(open);
       await world.job('a');
@@ -236,6 +308,7 @@ export function recoverySuite(open: Open): void {
         exitCode: 3,
         reason: 'exitStatus',
         scheduledFor: START + 1_000,
+        startBy: START + 1_000 + MINUTE,
         startedAt: world.now - 3_000,
         endedAt: world.now - 1_000,
         attempt: 1,

@@ -58,6 +58,22 @@ export function sessionsSuite(open: Open): void {
       await isQuarantined(world, await world.connect('one', { lastNonce: 'n2', newNonce: 'n4' }));
     });
 
+    it('turns away a handshake that another one has overtaken, and quarantines nobody for what it showed', async () => {
+      const world = await World.open(open);
+      await world.agent('one');
+      await world.connect('one', { newNonce: 'n1' });
+      const overtaken = { knownEpoch: 1, lastNonce: 'n1', newNonce: 'late' };
+      await world.connect('one', { lastNonce: 'n1', newNonce: 'n2', confirm: false });
+      for (const confirmed of [false, true]) {
+        const answer = await world.connect('one', overtaken);
+        assert('rejected' in answer && answer.rejected === 'superseded', JSON.stringify(answer));
+        const { sessionEpoch, pendingNonce } = await agent(world);
+        assert.deepEqual([sessionEpoch, pendingNonce], [confirmed ? 3 : 2, confirmed ? 'n3' : 'n2']);
+        if (!confirmed) await world.connect('one', { lastNonce: 'n2', newNonce: 'n3' });
+      }
+      assert.deepEqual(await world.connect('one', { lastNonce: 'n3', newNonce: 'n4' }), { sessionEpoch: 4 });
+    });
+
     it('quarantines an agent that shows no nonce although it has had one', async () => {
       const world = await World.open(open);
       await world.online('one');

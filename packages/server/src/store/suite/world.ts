@@ -157,15 +157,19 @@ export class World {
       newNonce?: string;
       confirm?: boolean;
       replicaId?: string;
+      knownEpoch?: number;
     } = {},
   ) {
     const { lastNonce = null, journalSeq = 0, newNonce = `${agentId}-nonce`, confirm = true } = shown;
     const { replicaId = 'server' } = shown;
     const { tenantId } = this;
     if (replicaId === 'server') await this.replica(replicaId);
+    const known = await this.store.readAgentById({ agentId });
+    const { knownEpoch = known?.sessionEpoch ?? 0 } = shown;
     const answer = await this.store.openSession({
       tenantId,
       agentId,
+      knownEpoch,
       replicaId,
       lastNonce,
       newNonce,
