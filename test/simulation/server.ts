@@ -141,9 +141,12 @@ export class SimServer {
     };
     const random = { bytes: (count: number) => this.#random.bytes(count) };
     const log = this.#logOf(process);
-    const hints = createHints((topic) => {
-      if (replica.hasOthers && topic !== 'plan' && topic !== 'dispatch') this.#tellOthers(topic);
-    });
+    const hints = createHints(
+      (topic) => {
+        if (replica.hasOthers && topic !== 'plan' && topic !== 'dispatch') this.#tellOthers(topic);
+      },
+      () => this.#noticeLoss === 0,
+    );
     const definitions = createDefinitions();
     const sessions = new Sessions();
     const { name } = this;

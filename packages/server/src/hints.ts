@@ -11,13 +11,18 @@ export interface Hints {
   tell(topic: string): void;
   /** Calls `listener` at each hint until the returned function is called. */
   on(topic: string, listener: () => void): () => void;
+  /** Whether what other servers give is known to arrive: then looking by oneself may be rarer. */
+  readonly areHeard: boolean;
 }
 
 /** In place of very many runs. */
 export const ALL_RUNS = 'run:*';
 
-/** `tell` gives a topic to other servers; what they give comes in by `hear`. */
-export function createHints(tell: (topic: string) => void = () => {}): Hints & { hear(topic: string): void } {
+/** `tell` gives a topic to other servers; what they give comes in by `hear`, while `areHeard` says so. */
+export function createHints(
+  tell: (topic: string) => void = () => {},
+  areHeard: () => boolean = () => false,
+): Hints & { hear(topic: string): void } {
   const listeners = new Map<string, Set<() => void>>();
   function hear(topic: string): void {
     for (const listener of listeners.get(topic) ?? []) listener();
@@ -28,6 +33,9 @@ export function createHints(tell: (topic: string) => void = () => {}): Hints & {
   return {
     hear,
     tell,
+    get areHeard() {
+      return areHeard();
+    },
     give(topic) {
       hear(topic);
       tell(topic);

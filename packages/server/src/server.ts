@@ -59,10 +59,13 @@ export async function composeServer(ports: {
 }): Promise<Composed> {
   const { config, store, keyring, clock, random, log, version, name } = ports;
   let notices: Notices | null = null;
-  const hints = createHints((topic) => {
-    // Whoever has heard that there is work does it; others need not look for it, too.
-    if (replica.hasOthers && topic !== 'plan' && topic !== 'dispatch') notices?.tell(topic);
-  });
+  const hints = createHints(
+    (topic) => {
+      // Whoever has heard that there is work does it; others need not look for it, too.
+      if (replica.hasOthers && topic !== 'plan' && topic !== 'dispatch') notices?.tell(topic);
+    },
+    () => notices?.areHeard ?? false,
+  );
   const definitions = createDefinitions();
   const metrics = createMetrics({ store, version, now: clock.now() });
   const sessions = new Sessions();

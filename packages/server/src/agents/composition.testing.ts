@@ -108,10 +108,13 @@ export class Composition {
     const store = createStore(driver);
     const errors = { write: (line: string) => this.errors.push(line) };
     const log = pino({ level: 'error' }, errors);
-    const hints = createHints((topic) => {
-      if (!this.#hints || topic === 'plan' || topic === 'dispatch') return;
-      for (const other of this.#servers) if (other !== this) other.#parts?.hints.hear(topic);
-    });
+    const hints = createHints(
+      (topic) => {
+        if (!this.#hints || topic === 'plan' || topic === 'dispatch') return;
+        for (const other of this.#servers) if (other !== this) other.#parts?.hints.hear(topic);
+      },
+      () => this.#hints,
+    );
     const definitions = createDefinitions();
     const sessions = new Sessions();
     const random = systemRandom;

@@ -9,9 +9,9 @@ import type { Store } from '../store/store.ts';
 import type { Replica } from './replica.ts';
 import type { Sessions } from './sessions.ts';
 
-/** How often the store is looked at without a hint: while others may offer something to agents of this server, and else. */
-const SHARED_MS = 200;
-const ALONE_MS = 1_000;
+/** How often the store is looked at: while others may offer something to agents of this server and no hint may come, and else. */
+const UNHINTED_MS = 200;
+const HINTED_MS = 1_000;
 
 /** Brings to the agents of this server what was decided anywhere. */
 export interface Delivery {
@@ -59,7 +59,8 @@ export function createDelivery(ports: {
       (await store.withdrawFromAway({ runs: away.map(({ tenantId, id }) => ({ tenantId, id })) })) > 0
     )
       hints.give('dispatch');
-    return replica.hasOthers && !sessions.isEmpty ? clock.now() + SHARED_MS : null;
+    const isUnhinted = replica.hasOthers && !sessions.isEmpty && !hints.areHeard;
+    return isUnhinted ? clock.now() + UNHINTED_MS : null;
   }
 
   function send(run: OfferedRun, attemptId: string): void {
@@ -70,7 +71,7 @@ export function createDelivery(ports: {
     }
   }
 
-  const loop = createLoop({ name: 'delivery', clock, log, pollMs: ALONE_MS, step });
+  const loop = createLoop({ name: 'delivery', clock, log, pollMs: HINTED_MS, step });
   let unsubscribe: (() => void)[] = [];
   return {
     start() {

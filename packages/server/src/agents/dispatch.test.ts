@@ -317,6 +317,14 @@ describe('the dispatcher', () => {
     await server.job('a', { schedule: '0 0 1 1 *' });
     const agent = await server.online('one');
     await server.quiet(agent);
+    const seconds = async (count: number) => {
+      for (let second = 1; second <= count; second++) {
+        server.clock.advance(1_000);
+        await server.quiet(agent);
+      }
+    };
+    // What beginning has left to do is done.
+    await seconds(3);
     const { driver } = server.parts;
     const write = driver.write.bind(driver);
     let changes = 0;
@@ -324,10 +332,7 @@ describe('the dispatcher', () => {
       changes += 1;
       return write(...asked);
     };
-    for (let second = 1; second <= 8; second++) {
-      server.clock.advance(1_000);
-      await server.quiet(agent);
-    }
+    await seconds(6);
     assert.equal(changes, 0);
     const id = await server.trigger('a');
     assert.equal(await carryOut(agent), `${id}-1`);

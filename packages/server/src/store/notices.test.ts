@@ -78,3 +78,18 @@ test('A server whose connection was cut hears again', async (t) => {
   );
   await until(b.hears('after'), a.notices, 'after');
 });
+
+test('A server counts on notices only while its own come back', async (t) => {
+  const { notices } = await join(t, 'alone');
+  const becomes = async (areHeard: boolean) => {
+    while (notices.areHeard !== areHeard) await new Promise<void>((resolve) => setImmediate(resolve));
+  };
+  assert.equal(notices.areHeard, false);
+  await becomes(true);
+  const { admin } = await testPostgres();
+  await admin(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rota notices' and datname = '${address?.database}'`,
+  );
+  await becomes(false);
+  await becomes(true);
+});

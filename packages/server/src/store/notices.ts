@@ -12,14 +12,20 @@ const COLLECT_MS = 25;
 const NOTICE_BYTES = 7_000;
 /** Pauses between tries to listen again. */
 const AGAIN_MS = [100, 500, 2_000, 5_000];
-/** A connection that only listens would never find that it is dead. */
-const PING_MS = 15_000;
+/**
+ * A connection that only listens would never find that it is dead, or that what it listened on went to a pooler: each server gives
+ * a notice to itself so often. After two that have not come back it counts as deaf.
+ */
+const ECHO_MS = 5_000;
+const DEAF = 2;
 const STOP_MS = 1_000;
 
 /** Hints between the servers of one database. Any of them may be lost. */
 export interface Notices {
   /** Gives a topic to the other servers. */
   tell(topic: string): void;
+  /** Whether this server's own notices come back, and so those of others are likely to come, too. */
+  readonly areHeard: boolean;
   stop(): Promise<void>;
 }
 
@@ -49,6 +55,8 @@ export function openNotices(ports: {
   let client: pg.Client | null = null;
   let timer: Timer | null = null;
   let failures = 0;
+  /** Notices to itself that went out since one came back. */
+  let unheard = DEAF;
   let isStopped = false;
 
   function send(): void {
@@ -58,6 +66,10 @@ export function openNotices(ports: {
     });
     const told = [...topics];
     topics = new Set();
+    give(told);
+  }
+
+  function give(told: string[]): void {
     ports.notify({ payload: noticeOf(self, told) }).catch((error: unknown) => {
       log.debug({ err: error }, 'a notice to other servers was lost');
     });
@@ -68,6 +80,7 @@ export function openNotices(ports: {
     client = mine;
     mine.on('notification', ({ payload }) => {
       const notice = readNotice(payload);
+      if (notice?.from === self) unheard = 0;
       if (notice === null || notice.from === self) return;
       for (const topic of notice.topics) hear(topic);
     });
@@ -85,6 +98,7 @@ export function openNotices(ports: {
       if (!isStopped) log.debug({ err: error }, 'cannot hear the notices of other servers; polling goes on');
     }
     timer?.cancel();
+    unheard = DEAF;
     mine.end().catch(() => {});
     const waitMs = AGAIN_MS[Math.min(failures, AGAIN_MS.length - 1)] as number;
     failures += 1;
@@ -92,7 +106,9 @@ export function openNotices(ports: {
   }
 
   function watch(mine: pg.Client): void {
-    timer = clock.after(PING_MS, () => {
+    unheard += 1;
+    give([]);
+    timer = clock.after(ECHO_MS, () => {
       mine.query('select 1').then(
         () => client === mine && !isStopped && watch(mine),
         () => void mine.end().catch(() => {}),
@@ -107,6 +123,9 @@ export function openNotices(ports: {
 
   begin();
   return {
+    get areHeard() {
+      return unheard < DEAF;
+    },
     tell(topic) {
       if (isStopped) return;
       topics.add(topic);

@@ -287,15 +287,18 @@ describe('two servers at one instant', () => {
     }
   });
 
-  it('give two sessions of one agent two epochs, and the agent to the later one', async () => {
+  it('begin a session for one of two handshakes that an agent had under way at once', async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const id = `agent${round}`;
       await a.agent(id);
       const connect = (world: World, newNonce: string) => () =>
-        world.connect(id, { newNonce, confirm: false });
+        world.connect(id, { newNonce, confirm: false, knownEpoch: 0 });
       const answers = await both(round, connect(a, 'n1'), connect(b, 'n2'));
-      const epochs = answers.map((answer) => ('sessionEpoch' in answer ? answer.sessionEpoch : 0));
-      assert.deepEqual(epochs.sort(), [1, 2]);
+      const told = answers.map((answer) => ('rejected' in answer ? answer.rejected : answer.sessionEpoch));
+      assert.deepEqual(told.sort(), [1, 'superseded']);
+      const { sessionEpoch, pendingNonce } = (await a.store.readAgentById({ agentId: id })) ?? {};
+      const winner = 'rejected' in answers[0] ? 'n2' : 'n1';
+      assert.deepEqual([sessionEpoch, pendingNonce], [1, winner]);
     }
   });
 
