@@ -120,6 +120,7 @@ const TABLES = [
   'runs',
   'attempts',
   'output',
+  'steps',
   'gaps',
   'idempotencyKeys',
   'agents',

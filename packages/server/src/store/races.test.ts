@@ -44,7 +44,16 @@ describe('two servers at one instant', () => {
 
   beforeEach(async () => {
     time.now += DAY;
-    for (const table of ['runs', 'attempts', 'jobs', 'jobRevisions', 'events', 'idempotencyKeys', 'output'])
+    for (const table of [
+      'runs',
+      'attempts',
+      'steps',
+      'jobs',
+      'jobRevisions',
+      'events',
+      'idempotencyKeys',
+      'output',
+    ])
       await a.change(`delete from "${table}"`);
   });
 
