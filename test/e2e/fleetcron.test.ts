@@ -75,7 +75,7 @@ async function run(name: string, given: Record<string, number[]> = {}, zone = 'U
       const now = await client.call('getRun', { params: { id: run.id } });
       return isTerminal(now.run.state) ? now : null;
     },
-    60_000,
+    120_000,
   );
   const hour = new Intl.DateTimeFormat('en', { hour: 'numeric', hourCycle: 'h23', timeZone: zone }).format(
     new Date(answer.run.scheduledFor),
