@@ -364,7 +364,7 @@ function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: R
   return { state: outcome, reason };
 }
 
-/** What is told of a try: all texts that leave the helper, beside the output itself, pass here. */
+/** What is told of a try, beside its output: texts of whatever was executed pass here, and nowhere else. */
 function resultOf({ outcome, reason, exitCode, signal, error, http }: TryEnding): Partial<StepResult> {
   return { state: outcome, reason, exitCode, signal, error: error?.slice(0, 2_000) ?? null, http };
 }
