@@ -48,9 +48,7 @@ export function* queueDueRuns(transaction: Transaction, input: { limit: number }
       move(run, moveRun(transaction, run, 'miss', 'missed', { reason: 'startDeadline' }));
       continue;
     }
-    // A queued run may hold the slot, too, since its first offer; but nothing of it is going on.
-    const holder =
-      run.kind === 'adHoc' ? undefined : others.find((other) => other.slot === 1 && other.state !== 'queued');
+    const holder = run.kind === 'adHoc' ? undefined : others.find(isHolder);
     if (holder) {
       move(run, skipActive(transaction, run, holder));
       continue;
@@ -68,7 +66,7 @@ export function* queueDueRuns(transaction: Transaction, input: { limit: number }
     const queuedAt = transaction.now;
     move(run, moveRun(transaction, run, 'queue', 'queued', { queuedAt, wakeAt: queuedAt }));
     const left = run.kind === 'scheduled' ? others.filter((other) => !isWaiting(other)) : others;
-    open.set(jobKey(run), [...left, { ...run, state: 'queued' }]);
+    open.set(jobKey(run), [...left, { ...run, state: 'queued', tried: 0 }]);
   }
   for (const run of fired.values()) {
     const { tenantId, jobId: id } = run;
@@ -79,21 +77,40 @@ export function* queueDueRuns(transaction: Transaction, input: { limit: number }
 }
 
 /** Whether a later instant may take the run's place; one that is unknown without a slot, or may have been started, may not. */
-function isWaiting(run: RunRow): boolean {
-  return run.kind === 'scheduled' && run.state === 'queued' && run.reason !== 'recovering';
+function isWaiting(run: OpenRun): boolean {
+  return run.kind === 'scheduled' && run.state === 'queued' && run.tried === 0 && run.reason !== 'recovering';
+}
+
+/**
+ * Whether a run keeps others of its job from starting: one that has the slot, or waits for another attempt. A queued run may have
+ * the slot since its first offer, too, but nothing of it has begun.
+ */
+function isHolder(run: OpenRun): boolean {
+  return run.state === 'queued' ? run.tried === 1 && run.reason !== 'recovering' : run.slot === 1;
 }
 
 function skipSuperseded(transaction: Transaction, run: RunRow, by: RunRow): Operation<boolean> {
   return moveRun(transaction, run, 'skip', 'skipped', { reason: 'superseded', detail: `by run ${by.id}` });
 }
 
-function skipActive(
-  transaction: Transaction,
-  run: Fenced,
-  holder: { id: string; state: string },
-): Operation<boolean> {
-  const reason = holder.state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
+function skipActive(transaction: Transaction, run: Fenced, holder: Holder): Operation<boolean> {
+  const reason = reasonOf(holder);
   return moveRun(transaction, run, 'skip', 'skipped', { reason, detail: `run ${holder.id}` });
+}
+
+/** A run that waits for another attempt gives way to nothing: it looks again, until the slot is free. */
+function* waitForSlot(transaction: Transaction, run: Fenced, holder: Holder): Operation<void> {
+  const { tenantId, id, epoch } = run;
+  const wakeAt = transaction.now + SLOT_LOOK_MS;
+  yield* set('runs', { tenantId, id, state: 'queued', epoch }, { reason: reasonOf(holder), wakeAt });
+}
+
+const SLOT_LOOK_MS = 1_000;
+
+type Holder = Pick<RunRow, 'id' | 'state'>;
+
+function reasonOf({ state }: Holder): ReasonCode {
+  return state === 'unknown' ? 'previousRunUnknown' : 'previousRunActive';
 }
 
 /** Runs of one job take turns; ad hoc runs have nothing to do with each other. */
@@ -101,14 +118,30 @@ function jobKey(run: { tenantId: string; jobId: string; id: string; kind: RunKin
   return `${run.tenantId}/${run.kind === 'adHoc' ? run.id : run.jobId}`;
 }
 
+/** 1: the run waits for another attempt, since one was started or may have been. */
+type OpenRun = RunRow & { tried: number };
+
+const TRIED = `exists (select 1 from "attempts" t where t."tenantId" = "runs"."tenantId" and t."runId" = "runs"."id" and t."state" <> 'notStarted')`;
+
+/** Whether an attempt of a run was started, or may have been. */
+export function* hasBeenTried(run: Pick<RunRow, 'tenantId' | 'id'>): Operation<boolean> {
+  const tried = yield* row(
+    `select "id" from "runs" where "tenantId" = ? and "id" = ? and ${TRIED}`,
+    run.tenantId,
+    run.id,
+  );
+  return tried !== undefined;
+}
+
 /** Runs past `planned` that have not ended, of the jobs of `runs`. */
-function* readOpenRuns(runs: RunRow[]): Operation<Map<string, RunRow[]>> {
+function* readOpenRuns(runs: RunRow[]): Operation<Map<string, OpenRun[]>> {
   const jobs = new Map(runs.filter((run) => run.kind !== 'adHoc').map((run) => [jobKey(run), run]));
-  const open = new Map<string, RunRow[]>();
+  const open = new Map<string, OpenRun[]>();
   if (jobs.size === 0) return open;
   const values: Value[] = [...jobs.values()].flatMap((run) => [run.tenantId, run.jobId]);
-  const found = yield* rows<RunRow>(
-    `select * from "runs" where ("tenantId", "jobId") in (values ${[...jobs].map(() => '(?, ?)').join(', ')})
+  const found = yield* rows<OpenRun>(
+    `select "runs".*, case when "state" = 'queued' and "attempt" > 0 and ${TRIED} then 1 else 0 end as "tried"
+     from "runs" where ("tenantId", "jobId") in (values ${[...jobs].map(() => '(?, ?)').join(', ')})
        and "endedAt" is null and "state" in ('queued', 'offered', 'starting', 'running', 'unknown')`,
     ...values,
   );
@@ -203,7 +236,8 @@ function* decide(transaction: Transaction, decision: Decision): Operation<Offer 
   if (run.kind !== 'adHoc') {
     const holder = yield* get(transaction, 'runs', { tenantId, jobId }, { only: '"slot" = 1' });
     if (holder && holder.id !== id) {
-      yield* skipActive(transaction, run, holder);
+      if (run.attempt > 0 && (yield* hasBeenTried(run))) yield* waitForSlot(transaction, run, holder);
+      else yield* skipActive(transaction, run, holder);
       return null;
     }
   }
@@ -311,6 +345,8 @@ export function surelyEndedMs(timeoutMs: number): number {
   return Math.ceil((PERMIT_MS + timeoutMs + KILL_GRACE_MS) * 1.01) + 10_000;
 }
 
+/** How long an attempt that a person asked for may wait to start. */
+export const RETRY_WAIT_MS = 86_400_000;
 /** How long a permit is valid, on the agent's boot-time clock. */
 export const PERMIT_MS = 15_000;
 /** Between TERM and KILL. */
