@@ -3,8 +3,8 @@ import { ExpressionError, evaluateExpression, expressionFault } from './expressi
 import { type Fault, nearest, shown } from './faults.ts';
 import { Labels } from './labels.ts';
 import { LIMITS, STEP_NAME } from './names.ts';
-import type { Situation } from './scope.ts';
 import { STEP_STATES } from './run.ts';
+import type { Situation } from './scope.ts';
 import type { Names } from './templateFaults.ts';
 
 /** Whether a step runs: every field that is there must hold. */
