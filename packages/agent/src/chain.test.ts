@@ -318,6 +318,14 @@ test('after a restart of the machine the end says how far the steps came', async
   open();
 });
 
+test('a secret that refers to the environment of the agent has the value that stands there', async () => {
+  await start();
+  const action = command('printf %s "$VALUE"', { env: { VALUE: '{{ HERE }}' } });
+  const id = await server.run(action, { secrets: { HERE: { from: 'agentEnv', name: 'PATH' } } });
+  assert.equal((await server.ended(id)).outcome, 'succeeded');
+  assert.equal(server.of(id).output, process.env.PATH);
+});
+
 test('once the server has all of an attempt, nothing of its steps is left on the disk', async () => {
   await start();
   const id = await run([marking('one'), marking('two')]);

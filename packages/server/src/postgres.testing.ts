@@ -122,6 +122,7 @@ const TABLES = [
   'runs',
   'attempts',
   'output',
+  'steps',
   'gaps',
   'idempotencyKeys',
   'agents',

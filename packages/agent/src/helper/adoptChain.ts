@@ -5,7 +5,7 @@ import type { BeginRecord } from '../spoolFile.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepTraces } from '../stepsFile.ts';
 import type { Adoption } from './adoption.ts';
 import { createChain, planOf } from './chain.ts';
-import { chainEnd, type Early, goesOnAfter } from './chainEnd.ts';
+import { chainEnd, type Early, goesOnAfter, nextAfter } from './chainEnd.ts';
 import { OutputWriter } from './outputWriter.ts';
 import { writeEnd } from './runner.ts';
 import { StepLog } from './stepLog.ts';
@@ -18,6 +18,11 @@ const INTERRUPTED: Early = {
 const CHANGED: Early = {
   ...INTERRUPTED,
   error: 'the helper process ended between two steps, and the permit to go on had other steps',
+};
+const UNWRITTEN: Early = {
+  outcome: 'failed',
+  reason: 'stepNotWritten',
+  error: 'the helper process ended, and the disk has not taken how the step before ended',
 };
 
 /** What cannot be known of a step whose helper has died. */
@@ -50,7 +55,7 @@ export async function adoptChain(
   function settle(result: StepResult): void {
     const step: EndedStep = { result, kept: null, cpuMs: null, maxRssBytes: null };
     ended.push(step);
-    if (!log.tryAppend({ kind: 'ended', ...step })) unwritten.push(result);
+    if (!log.tryAppendEnd(step)) unwritten.push(result);
     news.tell(result);
   }
 
@@ -59,7 +64,9 @@ export async function adoptChain(
   if (waiting) news.tell(waiting.waiting.result);
   else if (open) settle(await untilLost(adoption, begin, plan, open));
 
-  if (adoption.early === null && isUnfinished(plan, ended)) {
+  const isUnfinished = mayGoOn(plan, ended);
+  if (isUnfinished && unwritten.length > 0) adoption.early ??= UNWRITTEN;
+  if (isUnfinished && adoption.early === null) {
     const task = await adoption.askToGoOn();
     if (task && hasPlan(task, plan)) return goOn(task);
     adoption.early ??= task ? CHANGED : INTERRUPTED;
@@ -97,9 +104,9 @@ export async function adoptChain(
 }
 
 /** Whether there is a next step, and the last one lets the chain go on to it. */
-function isUnfinished(plan: PlannedStep[], ended: EndedStep[]): boolean {
+function mayGoOn(plan: PlannedStep[], ended: EndedStep[]): boolean {
   const last = ended.at(-1)?.result;
-  if (ended.length === plan.length) return false;
+  if (nextAfter(ended) === plan.length) return false;
   return last === undefined || goesOnAfter(last, plan[last.index] as PlannedStep);
 }
 

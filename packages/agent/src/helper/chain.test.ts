@@ -374,7 +374,7 @@ test('on a full disk no step begins whose note is not written, and the end says 
     const fill = step('fill', `head -c 8000000 /dev/zero > ${disk}/filler || true`);
     const end = await small.start([fill, ...steps]).ended;
     assert.deepEqual([end.outcome, end.reason], ['failed', 'stepNotWritten']);
-    assert.match(end.error ?? '', /ENOSPC/);
+    assert.match(end.error ?? '', /could not be written/);
     const at = end.steps.findIndex(({ state }) => state === 'failed');
     assert.deepEqual([end.steps[at]?.reason, end.steps[at]?.tries], ['stepNotWritten', 0]);
     assert.ok(end.steps.slice(0, at).every(({ state }) => state === 'succeeded'));

@@ -1,16 +1,11 @@
-import {
-  type AttemptEnd,
-  type AttemptOutcome,
-  isRetried,
-  type ReasonCode,
-  retryDelayMs,
-  type Situation,
-  type Step,
-  type StepResult,
-  type StepScope,
-  situationOf,
-  unmetBy,
-  WhenError,
+import type {
+  AttemptEnd,
+  AttemptOutcome,
+  ReasonCode,
+  Situation,
+  Step,
+  StepResult,
+  StepScope,
 } from '@rota/contract';
 import type { Ending, Execution, Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
@@ -24,7 +19,7 @@ import {
   type PlannedStep,
   type StepRecord,
 } from '../stepsFile.ts';
-import { chainEnd, type Early, goesOnAfter, scopeOf } from './chainEnd.ts';
+import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
 import type { OutputWriter } from './outputWriter.ts';
 import type { Pipes } from './pipes.ts';
 import type { StepLog } from './stepLog.ts';
@@ -120,29 +115,49 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     scopes[step.result.name] = scopeOf(step.result, step.kept);
   }
 
-  const situation = (): Situation => situationOf(task, { ...scopes });
+  // What templates and conditions need is large: it is read by the first step that has some.
+  async function situation(): Promise<Situation> {
+    const { situationOf } = await import('@rota/contract');
+    return situationOf(task, { ...scopes });
+  }
+
+  /** Null when the step is to run. */
+  async function unmet({ when }: Step): Promise<string | null> {
+    if (when === null) return null;
+    const { unmetBy } = await import('@rota/contract');
+    return unmetBy(when, await situation());
+  }
+
+  /** How long to wait for the next try; null when there is none. */
+  async function delayAfter({ retry }: Step, number: number, ending: TryEnding): Promise<number | null> {
+    if (!retry || number > retry.times) return null;
+    const { isRetried, retryDelayMs } = await import('@rota/contract');
+    const { outcome, reason, exitCode, http } = ending;
+    return isRetried(retry, { outcome, reason, exitCode, http })
+      ? retryDelayMs(retry, number, ports.random.unit)
+      : null;
+  }
 
   /** Passes over steps whose condition does not hold, up to the next one that is to begin; null when none is left. */
   async function prepareFrom(from: number): Promise<{ index: number; ready: Ready } | null> {
     for (let index = from; index < task.steps.length; index++) {
       const step = task.steps[index] as Step;
-      let unmet: string | null;
+      let detail: string | null;
       try {
-        unmet = step.when === null ? null : unmetBy(step.when, situation());
+        detail = await unmet(step);
       } catch (error) {
-        if (!(error instanceof WhenError)) throw error;
-        const fault: StepFault = { reason: 'conditionFailed', error: error.message };
+        const fault: StepFault = { reason: 'conditionFailed', error: (error as Error).message };
         return { index, ready: { prepared: null, fault } };
       }
-      if (unmet === null) return { index, ready: await prepareTry(step) };
-      const skipped = { ...blankStep(index, step.name, 'skipped', position()), detail: unmet.slice(0, 500) };
+      if (detail === null) return { index, ready: await prepareTry(step) };
+      const skipped = { ...blankStep(index, step.name, 'skipped', position()), detail: detail.slice(0, 500) };
       settle({ result: skipped, kept: null, cpuMs: null, maxRssBytes: null });
     }
     return null;
   }
 
   function prepareTry(step: Step): Promise<Ready> {
-    return prepareStep(task, step, situation(), {
+    return prepareStep(task, step, situation, {
       clock,
       usage: ports.usage,
       pipes: ports.pipes,
@@ -163,8 +178,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     remember(step);
     if (!store?.log) return;
     const isLast = step.result.index === plan.length - 1;
-    const record: StepRecord = { kind: 'ended', ...step, kept: isLast ? null : step.kept };
-    if (!store.log.tryAppend(record)) unwritten.push(step.result);
+    if (!store.log.tryAppendEnd({ ...step, kept: isLast ? null : step.kept })) unwritten.push(step.result);
     ports.tell(step.result);
   }
 
@@ -177,6 +191,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     if (!store?.log) return null;
     const { timeoutMs } = task.steps[index] as Step;
     try {
+      // What is not known to have ended must stay the last that has begun.
+      if (unwritten.length > 0) throw new Error('nor could how the step before it ended');
       store.log.append({ kind: 'started', index, number, bootMs: clock.bootMs(), timeoutMs, outputFrom });
       await store.log.sync();
       return null;
@@ -226,9 +242,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       const ending = await runTry(step, prepared, result);
       last = add(last, ending);
       result = { ...result, ...resultOf(ending), ...(stopped ? endedBy(stopped) : {}) };
-      const { retry } = step;
-      if (stopped || !retry || number > retry.times || !isRetried(retry, retriedEnd(ending))) break;
-      const delayMs = retryDelayMs(retry, number, ports.random.unit);
+      const delayMs = stopped ? null : await delayAfter(step, number, ending);
+      if (delayMs === null) break;
       result = { ...result, state: 'retrying', durationMs: since(stepBootMs), outputTo: null };
       store?.log?.tryAppend({ kind: 'retrying', result, againBootMs: clock.bootMs() + delayMs });
       ports.tell(result);
@@ -289,7 +304,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     ready: Ready | NonNullable<ChainPast['open']>;
   } | null> {
     if (!past) return first;
-    return past.open ? { index: past.open.index, ready: past.open } : prepareFrom(ended.length);
+    return past.open ? { index: past.open.index, ready: past.open } : prepareFrom(nextAfter(ended));
   }
 
   async function runSteps(): Promise<void> {
@@ -349,13 +364,9 @@ function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: R
   return { state: outcome, reason };
 }
 
-/** What is told of a try: all texts that leave the helper, beside the output itself, pass here. */
+/** What is told of a try, beside its output: texts of whatever was executed pass here, and nowhere else. */
 function resultOf({ outcome, reason, exitCode, signal, error, http }: TryEnding): Partial<StepResult> {
   return { state: outcome, reason, exitCode, signal, error: error?.slice(0, 2_000) ?? null, http };
-}
-
-function retriedEnd({ outcome, reason, exitCode, http }: TryEnding) {
-  return { outcome, reason, exitCode, http };
 }
 
 /** The tries of a step together: time adds up, the newest output counts. */

@@ -39,6 +39,11 @@ function readJson(text: string): unknown {
   }
 }
 
+/** The place of the step after those. */
+export function nextAfter(ended: EndedStep[]): number {
+  return (ended.at(-1)?.result.index ?? -1) + 1;
+}
+
 /** Whether the chain goes on after this step. */
 export function goesOnAfter({ state }: StepResult, { continueOnFailure }: PlannedStep): boolean {
   return state === 'succeeded' || state === 'skipped' || (continueOnFailure && isFailure(state));
@@ -59,8 +64,9 @@ export function chainEnd(
   measured: { durationMs: number; outputBytes: number },
 ): AttemptEnd {
   const results = ended.map(({ result }) => result);
-  const last = results.findLast(({ state }) => state !== 'skipped' && state !== 'notRun') ?? null;
-  const deciding = results.find((result) => !goesOnAfter(result, plan[result.index] as PlannedStep));
+  const ran = results.filter(({ state }) => state !== 'skipped' && state !== 'notRun');
+  const last = ran.at(-1) ?? null;
+  const deciding = ran.find((result) => !goesOnAfter(result, plan[result.index] as PlannedStep));
   const speaks = deciding ?? last;
   return {
     outcome: 'succeeded',

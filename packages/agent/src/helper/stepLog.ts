@@ -1,5 +1,5 @@
 import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
-import { encodeStepRecord, type StepRecord } from '../stepsFile.ts';
+import { type EndedStep, encodeStepRecord, type StepRecord } from '../stepsFile.ts';
 
 /** Writes the steps' file of one attempt. */
 export class StepLog {
@@ -52,6 +52,15 @@ export class StepLog {
     } catch {
       return false;
     }
+  }
+
+  /** Adds how a step ended, if need be without what is long: false when the disk took neither. */
+  tryAppendEnd(step: EndedStep): boolean {
+    if (this.tryAppend({ kind: 'ended', ...step })) return true;
+    const { result } = step;
+    const error = result.error?.slice(0, 200) ?? null;
+    const short = { ...result, error, http: null, result: null };
+    return this.tryAppend({ kind: 'ended', ...step, result: short, kept: null });
   }
 
   /** All that was added is on the disk when this resolves. */

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns';
-import { type ReasonCode, renderAction, type Situation, type Step, TemplateError } from '@rota/contract';
+import type { Action, ReasonCode, Situation, Step } from '@rota/contract';
 import {
   type Ending,
   type ExecutorPorts,
@@ -30,23 +30,18 @@ export interface StepFault {
 export async function prepareStep(
   task: Task,
   step: Step,
-  situation: Situation,
+  situation: () => Promise<Situation>,
   ports: StepPorts,
 ): Promise<{ prepared: Prepared } | { prepared: null; fault: StepFault }> {
-  const { values, faults } = await readSecrets(task.secrets);
+  const rendered = await render(task, step.action, situation);
+  if (rendered.action === null) return { prepared: null, fault: rendered.fault };
   let prepared: Prepared;
   try {
-    const action = renderAction(step.action, { ...situation, secrets: values });
-    prepared = await prepareAction({ ...task, step: step.name }, action, {
+    prepared = await prepareAction({ ...task, step: step.name }, rendered.action, {
       ...ports,
       http: { settings: ports.http, lookup, cookies: ports.cookies },
     });
   } catch (error) {
-    if (error instanceof TemplateError)
-      return {
-        prepared: null,
-        fault: { reason: 'templateFailed', error: withCauses(error.message, faults) },
-      };
     prepared = neverBegun(error);
   }
   return {
@@ -61,6 +56,23 @@ export async function prepareStep(
       discard: () => prepared.discard(),
     },
   };
+}
+
+/** The action with its templates rendered; most have none, and need nothing of what renders them. */
+async function render(
+  task: Task,
+  action: Action,
+  situation: () => Promise<Situation>,
+): Promise<{ action: Action } | { action: null; fault: StepFault }> {
+  if (!JSON.stringify(action).includes('{{')) return { action };
+  const { values, faults } = await readSecrets(task.secrets);
+  try {
+    const { renderAction } = await import('@rota/contract');
+    return { action: renderAction(action, { ...(await situation()), secrets: values }) };
+  } catch (error) {
+    const { message } = error as Error;
+    return { action: null, fault: { reason: 'templateFailed', error: withCauses(message, faults) } };
+  }
 }
 
 /** A template that names a secret without a value is told why it has none. */

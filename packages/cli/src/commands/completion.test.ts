@@ -36,6 +36,7 @@ test('commands, subcommands, flags and choices are completed from the tree', asy
     'show',
     'cancel',
     'resolve',
+    'retry',
   ]);
   assert.deepEqual(words((await rota(['complete', '--', 'logs', '--f'])).out), ['--follow']);
   const outcomes = await rota(['complete', '--', 'run', 'resolve', 'x', '--as', '']);

@@ -41,7 +41,7 @@ export function addFleetCronImport(command: Command, cli: Cli): void {
     .option('--config <file>', 'fleetcron.config.json: its time zone, its secrets and its defaults')
     .option(
       '--timezone <zone>',
-      `where that file does not say it; default: ${DEFAULT_TIMEZONE}, as in FleetCron`,
+      `instead of what that file says; default: ${DEFAULT_TIMEZONE}, as in FleetCron`,
     )
     .option('--owner <text>', 'owner of the jobs', 'fleetcron')
     .option('--agent <name>', 'an agent that may run them; default: any', repeated)

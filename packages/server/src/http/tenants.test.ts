@@ -30,7 +30,11 @@ test('An admin of one tenant neither sees nor changes anything of another', asyn
     '/api/v1/tokens': token.view.id,
     '/api/v1/join-tokens': unused.joinToken.id,
   };
-  const bodies: Record<string, object> = { resolveRun: { as: 'failed' }, setAgent: { enabled: false } };
+  const bodies: Record<string, object> = {
+    resolveRun: { as: 'failed' },
+    retryRun: { action: 'now' },
+    setAgent: { enabled: false },
+  };
   for (const [name, route] of Object.entries(ROUTES) as [string, Route][]) {
     if (!route.path.includes(':') || name === 'putJob' || name === 'putSecret') continue;
     const id = ids[route.path.split('/:')[0] ?? ''] ?? '';

@@ -13,7 +13,7 @@ import { openPostgres } from './postgres.ts';
 import type { PostgresAddress } from './postgresConnection.ts';
 import { request } from './suite/planning.ts';
 import { DAY, MINUTE, SECOND, START, World } from './suite/world.ts';
-import type { EventRow, RunRow } from './tables.ts';
+import type { EventRow, RunRow, StepRow } from './tables.ts';
 
 /** How often each race is run: who is first differs from one to the next. */
 const ROUNDS = 25;
@@ -44,7 +44,16 @@ describe('two servers at one instant', () => {
 
   beforeEach(async () => {
     time.now += DAY;
-    for (const table of ['runs', 'attempts', 'jobs', 'jobRevisions', 'events', 'idempotencyKeys', 'output'])
+    for (const table of [
+      'runs',
+      'attempts',
+      'steps',
+      'jobs',
+      'jobRevisions',
+      'events',
+      'idempotencyKeys',
+      'output',
+    ])
       await a.change(`delete from "${table}"`);
   });
 
@@ -262,6 +271,104 @@ describe('two servers at one instant', () => {
       await a.expect(id, ends.find((end) => end !== null)?.state as RunState);
     }
     await checkHistory();
+  });
+
+  it('let a failed run wait for its next attempt once, whatever else is done to it', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const name = `retry${round}`;
+      await a.job(name, { retry: { times: 3, delay: '10s' } });
+      const id = await a.inState('running', name, 'one');
+      const key = await a.key(id);
+      const failure = { outcome: 'failed', exitCode: 3 } as const;
+      const asked = { tenantId: 'acme', runId: id, by: 'me' };
+      await both<unknown>(
+        round,
+        () => a.end(key, failure),
+        () => b.end(key, failure),
+      );
+      await a.expect(id, 'queued', { reason: 'retryWait', retriesLeft: 2, epoch: key.epoch + 1 });
+      // Who is first decides: the attempt is offered, or it is dropped or cancelled, and the run has one end.
+      const waiting = await a.run(id);
+      const [, answer] = await both<unknown>(
+        round,
+        () => offer(a, waiting, 'two'),
+        () =>
+          round % 3 === 0
+            ? b.store.cancelRun(asked)
+            : b.store.retryRun({ ...asked, action: round % 3 === 1 ? 'drop' : 'now' }),
+      );
+      const { result } = answer as { result: string };
+      if (round % 3 === 0) await a.expect(id, 'cancelled');
+      else if (round % 3 === 1) await a.expect(id, 'failed', { exitCode: 3 });
+      else {
+        assert(result === 'done' || result === 'notWaiting', result);
+        // What the other has just now is offered at a later look.
+        assert(['queued', 'offered'].includes((await a.run(id)).state));
+      }
+      assert.equal((await a.attempt(key.attemptId)).outcome, 'failed');
+    }
+    await checkHistory();
+  });
+
+  it('try an unknown run again, or take what its agent tells of it, not both', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const name = `again${round}`;
+      await a.job(name, { onUnknown: 'retry' });
+      const id = await a.inState('unknown', name, 'one');
+      const key = await a.key(id);
+      time.now += MINUTE;
+      await both<unknown>(
+        round,
+        () => a.settle(),
+        () => b.end(key),
+      );
+      // A row that the other has just now is left to a later look.
+      await a.settle();
+      const run = await a.run(id);
+      const isTried = run.state === 'queued';
+      assert(isTried || run.state === 'succeeded', run.state);
+      const { evidenceJson, outcome } = await a.attempt(key.attemptId);
+      assert.equal(outcome, 'succeeded');
+      assert.equal(evidenceJson !== null, isTried);
+    }
+    await checkHistory();
+  });
+
+  it('hear the steps of an attempt and its end in either order, and the end stands', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const name = `steps${round}`;
+      await a.job(name);
+      const id = await a.inState('running', name, 'one');
+      const key = await a.key(id);
+      const step = {
+        index: 0,
+        name: 'main',
+        state: 'running',
+        reason: null,
+        detail: null,
+        tries: 1,
+        startedMs: 0,
+        durationMs: null,
+        exitCode: null,
+        signal: null,
+        error: null,
+        http: null,
+        result: null,
+        summary: null,
+        outputFrom: 0,
+        outputTo: null,
+      } as const;
+      await both<unknown>(
+        round,
+        () => a.store.storeStep({ ...key, step }),
+        () => b.end(key, { steps: [{ ...step, state: 'succeeded' }] }),
+      );
+      const steps = await a.rows<StepRow>('select * from "steps" where "attemptId" = ?', key.attemptId);
+      assert.deepEqual(
+        steps.map(({ state }) => state),
+        ['succeeded'],
+      );
+    }
   });
 
   it('store output that is sent twice once', async () => {

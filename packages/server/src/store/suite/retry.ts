@@ -116,6 +116,16 @@ export function retrySuite(open: Open): void {
       assert.deepEqual(await world.run(id), running);
     });
 
+    it('holds its job: later instants are skipped while it waits', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      world.pass(MINUTE);
+      const later = await world.queued('a');
+      await world.expect(later, 'skipped', { reason: 'previousRunActive' });
+      await world.expect(id, 'queued', { reason: 'retryWait' });
+    });
+
     it('is not held to the start deadline of its first attempt', async () => {
       const world = await retryWorld();
       const id = await world.inState('running', 'a', 'one', { startBy: world.now + SECOND });
