@@ -117,13 +117,13 @@ export const SESSIONS: Plant[] = [
     edits: [
       {
         file: `${SERVER}/agents/delivery.ts`,
-        find: 'return replica.hasOthers && !sessions.isEmpty ? clock.now() + SHARED_MS : null;',
+        find: 'return isUnhinted ? clock.now() + UNHINTED_MS : null;',
         replace: 'return null;',
       },
       {
         file: `${SERVER}/agents/delivery.ts`,
-        find: 'const ALONE_MS = 1_000;',
-        replace: 'const ALONE_MS = 2 ** 40;',
+        find: 'const HINTED_MS = 1_000;',
+        replace: 'const HINTED_MS = 2 ** 40;',
       },
     ],
     invariant: 'cancelHeard',

@@ -176,7 +176,10 @@ export function createHelperService(options: {
     idleTimer = null;
     if (session || isBusy()) return;
     idleTimer = clock.after(isLeft ? 0 : IDLE_MS, () => {
-      if (!session && !isBusy()) options.idle();
+      // Where the process stood still, a session may have connected meanwhile: it is let in first.
+      setImmediate(() => {
+        if (!session && !isBusy()) options.idle();
+      });
     });
   }
 
