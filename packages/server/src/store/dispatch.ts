@@ -345,8 +345,6 @@ export function surelyEndedMs(timeoutMs: number): number {
   return Math.ceil((PERMIT_MS + timeoutMs + KILL_GRACE_MS) * 1.01) + 10_000;
 }
 
-/** How long an attempt that a person asked for may wait to start. */
-export const RETRY_WAIT_MS = 86_400_000;
 /** How long a permit is valid, on the agent's boot-time clock. */
 export const PERMIT_MS = 15_000;
 /** Between TERM and KILL. */

@@ -1,9 +1,10 @@
 import { LOSS_WINDOW_MS } from '@rota/contract';
-import { hasBeenTried, loseRun, RETRY_WAIT_MS, STARTING_LOST_MS, surelyEndedMs } from './dispatch.ts';
+import { hasBeenTried, loseRun, STARTING_LOST_MS, surelyEndedMs } from './dispatch.ts';
 import { recordEvent } from './events.ts';
 import { EPOCH_LEAP } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, placeholders, row, rows, type Transaction } from './operation.ts';
+import { RETRY_WAIT_MS } from './retry.ts';
 import type { AgentRow, RecoveryRow, RunRow } from './tables.ts';
 
 /**

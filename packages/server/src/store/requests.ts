@@ -1,10 +1,10 @@
 import { attemptIdOf } from '../runs/ids.ts';
 import { get } from './byKey.ts';
-import { RETRY_WAIT_MS } from './dispatch.ts';
 import { holdAgain } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, row, type Transaction } from './operation.ts';
 import { insertRun, type NewRun } from './planning.ts';
+import { RETRY_WAIT_MS } from './retry.ts';
 import type { RunRow } from './tables.ts';
 
 /** What a triggered or ad hoc run is made of; its instant is the transaction's. */
