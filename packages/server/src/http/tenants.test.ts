@@ -21,9 +21,9 @@ test('An admin of one tenant neither sees nor changes anything of another', asyn
         ),
       ),
     );
-  // The run stands still from when it waits for an agent.
+  // The run stands still from when it waits for the agent that has joined.
   const ofRun = async () => (await server.send('GET', `/api/v1/runs/${started.run.id}`)).json.run;
-  while ((await ofRun()).reason === null);
+  while ((await ofRun()).reason?.code !== 'noAgentOnline');
   const before = await state();
   const ids: Record<string, string> = {
     '/api/v1/runs': started.run.id,
