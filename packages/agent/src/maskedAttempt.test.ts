@@ -53,13 +53,15 @@ test('a command that tells its secret in all ways tells nobody', async () => {
   const script = `const v = process.env.V, w = (s) => require('fs').writeSync(1, s + '\\n');
     w(v); w(encodeURIComponent(v)); w(JSON.stringify(v)); w(JSON.stringify(v).replace('ß', '\\\\u00df'));
     w(Buffer.from(v).toString('base64')); w(Buffer.from('user:' + v).toString('base64'));
+    w('rota:result ' + JSON.stringify({ v })); w('rota:summary ' + v);
     require('fs').writeSync(2, v.slice(0, 9)); setTimeout(() => require('fs').writeSync(2, v.slice(9)), 100);`;
   const env = { V: '{{ TOKEN }}', N: process.execPath, S: script };
   const { id, end } = await run([step('main', command('"$N" -e "$S"', { env }))]);
   assert.equal(end.outcome, 'succeeded', server.of(id).output);
   const { output } = server.of(id);
   assert.match(output, /^\*\*\*\n\*\*\*\n"\*\*\*"\n"\*\*\*"\n\*\*\*/);
-  assert.equal(output.match(/\*\*\*/g)?.length, 7);
+  assert.equal(output.match(/\*\*\*/g)?.length, 9);
+  assert.deepEqual([end.result, end.summary], ['{"v":"***"}', '***']);
   assert.equal(end.outputBytes, output.length);
   assertNothingIsTold(id);
 });

@@ -387,6 +387,28 @@ test('that a value is too short to be masked is said', async () => {
   assert.match(by(end, 'one').detail ?? '', note);
 });
 
+test('what a command says of itself is the result of its step, which later steps read', async () => {
+  const say = `echo 'rota:result {"rows": 12, "by": "hidden-value-1"}'; echo 'rota:summary 12 rows'`;
+  const use = 'test {{ steps.one.result.rows }} = 12 && test {{ steps.one.summary }} = "12 rows"';
+  const end = await chains.start([step('one', say), step('two', use)], {
+    secrets: { X: { from: 'server', value: 'hidden-value-1' } },
+  }).ended;
+  assert.deepEqual(states(end), ['one succeeded', 'two succeeded']);
+  assert.deepEqual([end.result, end.summary], ['{"rows":12,"by":"***"}', '12 rows']);
+  assert.equal(by(end, 'one').summary, '12 rows');
+});
+
+test('a command that reports that it failed has failed', async () => {
+  const chain = chains.start([
+    step('main', `echo '{"complete": 1, "code": 3, "description": "no room"}'; echo 'rota:result {'`),
+  ]);
+  const end = await chain.ended;
+  assert.deepEqual([end.outcome, end.reason, end.error], ['failed', 'reportedFailure', 'no room']);
+  assert.match(await chain.output(), /warning: its result is no JSON\n$/);
+  const { steps } = await chains.start([step('one', `echo 'rota:result {'`), step('two', 'true')]).ended;
+  assert.equal(steps[0]?.detail, 'its result is no JSON');
+});
+
 const canMount = process.platform === 'linux' && process.getuid?.() === 0;
 test('on a full disk no step begins whose note is not written, and the end says so', {
   skip: !canMount && 'needs root to mount a small disk',

@@ -11,6 +11,7 @@ import type { Ending, Execution, Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
 import type { Masker } from '../masking.ts';
+import type { ReportedData } from '../outputData.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepRecord } from '../stepsFile.ts';
 import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
@@ -244,7 +245,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       result = {
         ...result,
         ...resultOf(ending, secrets.masker),
-        detail: secrets.note,
+        detail: detailOf(secrets.note, ending),
         ...(stopped ? endedBy(stopped) : {}),
       };
       const delayMs = stopped ? null : await delayAfter(step, number, ending);
@@ -263,7 +264,11 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   async function runTry(step: Step, prepared: Prepared, result: StepResult): Promise<TryEnding> {
     const { writer, log } = store as ChainStore;
     const isKept = result.index < plan.length - 1;
-    const output = createStepOutput((stream, data) => writer.write(stream, data), isKept, secrets.masker);
+    const output = createStepOutput(
+      (stream, data) => writer.write(stream, data),
+      { kind: step.action.kind, isKept },
+      secrets.masker,
+    );
     if (!log && secrets.note) output.write('stderr', Buffer.from(`warning: ${secrets.note}\n`));
     passage = output;
     const begun = prepared.begin();
@@ -286,10 +291,17 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     execution = null;
     passage = null;
     const { answer } = ending;
-    output.end(step.action.kind === 'http');
+    const reported = output.end();
+    // A plain step's end has no place for them.
+    if (!log) for (const text of reported.notes) writer.write('stderr', Buffer.from(`warning: ${text}\n`));
     const stdout = output.kept();
     const kept = isKept && answer ? keptAnswer(answer, secrets.masker) : stdout;
-    return { ...ending, ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : {}), kept };
+    return {
+      ...ending,
+      ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : failureOf(ending, reported)),
+      kept,
+      reported,
+    };
   }
 
   /** Resolves once the time has passed, or the chain is stopped. */
@@ -364,7 +376,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   };
 }
 
-type TryEnding = Ending & { kept: KeptOutput };
+type TryEnding = Ending & { kept: KeptOutput; reported: ReportedData };
 type Tried = Pick<EndedStep, 'cpuMs' | 'maxRssBytes'> & { kept: KeptOutput | null };
 
 function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: ReasonCode } {
@@ -373,7 +385,7 @@ function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: R
 
 /** What is told of a try, beside its output: texts of whatever was executed pass here, and nowhere else. */
 function resultOf(
-  { outcome, reason, exitCode, signal, error, http }: TryEnding,
+  { outcome, reason, exitCode, signal, error, http, reported }: TryEnding,
   masker: Masker,
 ): Partial<StepResult> {
   return {
@@ -383,7 +395,20 @@ function resultOf(
     signal,
     error: error === null ? null : textOf(error, masker),
     http: http && { ...http, url: masker.text(http.url), headers: maskedHeaders(http.headers, masker) },
+    result: reported.result,
+    summary: reported.summary,
   };
+}
+
+/** What ended well may say itself that it did not. */
+function failureOf({ outcome }: Ending, { failure }: ReportedData): Partial<Ending> {
+  if (outcome !== 'succeeded' || failure === null) return {};
+  return { outcome: 'failed', reason: 'reportedFailure', error: failure };
+}
+
+function detailOf(note: string | null, { reported }: TryEnding): string | null {
+  const notes = note === null ? reported.notes : [note, ...reported.notes];
+  return notes.length === 0 ? null : notes.join('; ').slice(0, 500);
 }
 
 /** It is masked before it is cut. */

@@ -1,4 +1,6 @@
+import type { Action } from '@rota/contract';
 import type { Masker } from '../masking.ts';
+import { createOutputData, type ReportedData } from '../outputData.ts';
 import type { KeptText } from '../stepsFile.ts';
 
 /** How much of a command's standard output later steps may read: the last of it. */
@@ -10,8 +12,8 @@ const KEPT_BYTES = 64 * 1024;
  */
 export interface StepOutput {
   write(stream: 'stdout' | 'stderr', data: Buffer): void;
-  /** Nothing more comes. `isCut`: what came may be the beginning of something longer. */
-  end(isCut: boolean): void;
+  /** Nothing more comes: what a command said of itself. */
+  end(): ReportedData;
   /** The last of its standard output. */
   kept(): KeptOutput;
 }
@@ -30,7 +32,12 @@ export function keptAnswer(
 }
 
 /** `isKept`: there are later steps. */
-export function createStepOutput(spool: StepOutput['write'], isKept: boolean, masker: Masker): StepOutput {
+export function createStepOutput(
+  spool: StepOutput['write'],
+  { kind, isKept }: { kind: Action['kind']; isKept: boolean },
+  masker: Masker,
+): StepOutput {
+  const data = createOutputData();
   const masked = { stdout: masker.stream(), stderr: masker.stream() };
   let parts: Buffer[] = [];
   let bytes = 0;
@@ -50,12 +57,15 @@ export function createStepOutput(spool: StepOutput['write'], isKept: boolean, ma
   }
 
   return {
-    write(stream, data) {
-      if (isKept && stream === 'stdout') keep(data);
-      pass(stream, masked[stream].write(data));
+    write(stream, piece) {
+      if (isKept && stream === 'stdout') keep(piece);
+      if (kind === 'command' && stream === 'stdout') data.write(piece);
+      pass(stream, masked[stream].write(piece));
     },
-    end(isCut) {
-      for (const stream of ['stdout', 'stderr'] as const) pass(stream, masked[stream].flush(isCut));
+    end() {
+      // A sample of an answer may end anywhere.
+      for (const stream of ['stdout', 'stderr'] as const) pass(stream, masked[stream].flush(kind === 'http'));
+      return data.end(masker);
     },
     kept() {
       const data = Buffer.concat(parts);
