@@ -106,6 +106,10 @@ export const REASONS = {
     remedy:
       "Look for the sender: the kernel's out-of-memory killer (dmesg), an operator, or the command itself.",
   },
+  reportedFailure: {
+    sentence: 'The command said itself that it has failed.',
+    remedy: 'See the error beside it, and its output: `rota logs {run}`.',
+  },
   spawnFailed: {
     sentence: 'The command could not be started.',
     remedy: 'Check that the program, the folder and the user exist on that machine and may be used.',

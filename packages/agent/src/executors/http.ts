@@ -1,7 +1,7 @@
 import type { HttpAction, HttpResult } from '@rota/contract';
 import type { Clock, Timer } from '../ports.ts';
 import { type Ending, type Execution, type ExecutorPorts, NO_ENDING, type Prepare } from './execution.ts';
-import { readAnswer, sampleHeaders, textOf } from './httpAnswer.ts';
+import { cut, readAnswer, sampleHeaders, textOf } from './httpAnswer.ts';
 import type { Connections } from './httpConnection.ts';
 import type { Cookies } from './httpCookies.ts';
 import { contentFault, isExpected } from './httpExpect.ts';
@@ -129,7 +129,7 @@ async function follow(
     const status = answer.statusCode;
     journey.http = {
       status,
-      url: request.url.slice(0, URL_LENGTH),
+      url: cut(request.url, URL_LENGTH),
       redirects,
       headers: sampleHeaders(answer.headers),
     };
@@ -139,7 +139,7 @@ async function follow(
     if (typeof location === 'string' && REDIRECTS.includes(status) && !isAsExpected) {
       await answer.body.dump();
       if (redirects >= step.redirects) {
-        const next = location.slice(0, URL_LENGTH);
+        const next = cut(location, URL_LENGTH);
         throw new HttpFault(
           'httpRedirect',
           `more than ${step.redirects} redirects; the next would be ${next}`,

@@ -58,7 +58,7 @@ function unpacked(
     .map((coding) => coding.trim())
     .filter((coding) => coding !== '' && coding !== 'identity');
   if (codings.length > CODINGS_MAX || codings.some((coding) => !Object.hasOwn(UNPACKERS, coding))) {
-    const text = `warning: the answer is packed as ${codings.join(', ').slice(0, 100)}, which is not unpacked\n`;
+    const text = `warning: the answer is packed as ${cut(codings.join(', '), 100)}, which is not unpacked\n`;
     output('stderr', Buffer.from(text));
     return body;
   }
@@ -110,13 +110,18 @@ export function textOf(answer: Answer, headers: AnswerHeaders): string {
   }
 }
 
+/** A text that was cut ends with `…`, by which the masking of secrets knows it. */
+export function cut(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+}
+
 /** Bounded, and without cookies: they are keys. */
 export function sampleHeaders(headers: AnswerHeaders): HttpResult['headers'] {
   const sample: Record<string, string> = {};
   let room = HEADERS_BYTES;
   for (const [name, value] of Object.entries(headers).slice(0, HEADERS_MAX)) {
     if (value === undefined || name === 'set-cookie') continue;
-    const text = String(value).slice(0, HEADER_LENGTH);
+    const text = cut(String(value), HEADER_LENGTH);
     room -= Buffer.byteLength(name) + Buffer.byteLength(text);
     if (room < 0) break;
     sample[name] = text;

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type HttpAction, type JsonExpectation, parseJsonPath, readJsonPath } from '@rota/contract';
-import { ANSWER_BYTES, type Answer, type AnswerHeaders, textOf } from './httpAnswer.ts';
+import { ANSWER_BYTES, type Answer, type AnswerHeaders, cut, textOf } from './httpAnswer.ts';
 import { matchPatterns } from './httpPatterns.ts';
 
 /** Whether a status is among `200`, `2xx` or `200-204`. */
@@ -58,7 +58,9 @@ function jsonChecks(expected: JsonExpectation[], text: string): Check[] {
   try {
     json = JSON.parse(text.replace(/^\ufeff/, ''));
   } catch (error) {
-    return [{ isMet: false, fault: `the answer is not JSON: ${(error as Error).message}` }];
+    // Without the piece of the text that the message shows: it may begin within a secret's value.
+    const [what] = (error as Error).message.split(/, (?:\.\.\.)?"/);
+    return [{ isMet: false, fault: `the answer is not JSON: ${what}` }];
   }
   return expected.flatMap((each) => conditionChecks(each, json));
 }
@@ -97,5 +99,5 @@ function conditionChecks(expected: JsonExpectation, json: unknown): Check[] {
 
 function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
-  return text.length > 200 ? `${text.slice(0, 199)}…` : text;
+  return cut(text, 200);
 }

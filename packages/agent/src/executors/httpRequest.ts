@@ -5,6 +5,7 @@ import type { HttpAction } from '@rota/contract';
 import type { FormData } from 'undici';
 import { VERSION } from '../version.ts';
 import type { StepTask } from './execution.ts';
+import { cut } from './httpAnswer.ts';
 import { HttpFault } from './httpFault.ts';
 import { basic } from './httpProxy.ts';
 
@@ -128,7 +129,7 @@ export function redirected(
   redirectTo: HttpAction['redirectTo'],
 ): HttpRequest {
   const place = asUtf8(location);
-  const shown = place.slice(0, URL_LENGTH);
+  const shown = cut(place, URL_LENGTH);
   const fault = (message: string) => new HttpFault('httpRedirect', message);
   if (!URL.canParse(place, request.url)) throw fault(`redirected to ${shown}, which is not a URL`);
   const url = new URL(place, request.url);

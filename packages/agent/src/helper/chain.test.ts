@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { type AttemptEnd, defineHttp, defineRetry, defineWhen, type StepResult } from '@rota/contract';
 import { openServers, read, type Seen, type Servers } from '../executors/http.testing.ts';
+import { command } from '../fakeServer.testing.ts';
 import { type Chains, openChains, step, TestClock } from './chain.testing.ts';
 
 let chains: Chains;
@@ -341,7 +342,10 @@ test('secrets come from the permit or from a file of the agent; one that has no 
   writeFileSync(file, 'from a $(file)\n');
   const chain = chains.start(
     [
-      step('one', 'echo {{ GIVEN }}; echo {{ secrets.FILED }}'),
+      step(
+        'one',
+        `test {{ GIVEN }} = 'as it is' && test {{ secrets.FILED }} = 'from a $(file)' && echo same`,
+      ),
       step('two', 'echo {{ GONE }}', { continueOnFailure: true }),
       step('three', 'echo {{ UNSET }}'),
     ],
@@ -355,10 +359,54 @@ test('secrets come from the permit or from a file of the agent; one that has no 
     },
   );
   const end = await chain.ended;
-  assert.match(await chain.output(), /^as it is\nfrom a \$\(file\)\n/);
+  assert.match(await chain.output(), /^same\n/);
   assert.match(by(end, 'two').error ?? '', /token\.gone cannot be read: ENOENT/);
   assert.equal(end.reason, 'templateFailed');
   assert.match(end.error ?? '', /environment has no NO_SUCH/);
+});
+
+test('a later step reads output with a secret in it as it was, and nothing of it is on the disk', async () => {
+  const use = `test "$A" = "the value hidden-value-1" && ! grep -ra hidden-value ${chains.folder}/spool/$ROTA_ATTEMPT*`;
+  const action = { ...command(use), env: { A: '{{ steps.one.output }}' } };
+  const chain = chains.start(
+    [step('one', 'echo the value {{ X }}; echo it is {{ X }} >&2'), step('two', action)],
+    { secrets: { X: { from: 'server', value: 'hidden-value-1' } } },
+  );
+  assert.deepEqual(states(await chain.ended), ['one succeeded', 'two succeeded']);
+  assert.equal((await chain.output()).replaceAll('***', ''), 'the value \nit is \n');
+});
+
+test('that a value is too short to be masked is said', async () => {
+  const secrets = { PIN: { from: 'server', value: '1234' } } as const;
+  const plain = chains.start([step('main', 'echo {{ PIN }}')], { secrets });
+  await plain.ended;
+  const note = /not masked, as a value is shorter than 6 characters: PIN/;
+  assert.match(await plain.output(), note);
+  assert.match(await plain.output(), /^1234$/m);
+  const end = await chains.start([step('one', 'echo {{ PIN }}'), step('two', 'true')], { secrets }).ended;
+  assert.match(by(end, 'one').detail ?? '', note);
+});
+
+test('what a command says of itself is the result of its step, which later steps read', async () => {
+  const say = `echo 'rota:result {"rows": 12, "by": "hidden-value-1"}'; echo 'rota:summary 12 rows'`;
+  const use = 'test {{ steps.one.result.rows }} = 12 && test {{ steps.one.summary }} = "12 rows"';
+  const end = await chains.start([step('one', say), step('two', use)], {
+    secrets: { X: { from: 'server', value: 'hidden-value-1' } },
+  }).ended;
+  assert.deepEqual(states(end), ['one succeeded', 'two succeeded']);
+  assert.deepEqual([end.result, end.summary], ['{"rows":12,"by":"***"}', '12 rows']);
+  assert.equal(by(end, 'one').summary, '12 rows');
+});
+
+test('a command that reports that it failed has failed', async () => {
+  const chain = chains.start([
+    step('main', `echo '{"complete": 1, "code": 3, "description": "no room"}'; echo 'rota:result {'`),
+  ]);
+  const end = await chain.ended;
+  assert.deepEqual([end.outcome, end.reason, end.error], ['failed', 'reportedFailure', 'no room']);
+  assert.match(await chain.output(), /warning: its result is no JSON\n$/);
+  const { steps } = await chains.start([step('one', `echo 'rota:result {'`), step('two', 'true')]).ended;
+  assert.equal(steps[0]?.detail, 'its result is no JSON');
 });
 
 const canMount = process.platform === 'linux' && process.getuid?.() === 0;

@@ -10,20 +10,16 @@ import type {
 import type { Ending, Execution, Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
+import type { Masker } from '../masking.ts';
+import type { ReportedData } from '../outputData.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
-import {
-  blankStep,
-  type EndedStep,
-  type KeptText,
-  type OpenStep,
-  type PlannedStep,
-  type StepRecord,
-} from '../stepsFile.ts';
+import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepRecord } from '../stepsFile.ts';
 import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
 import type { OutputWriter } from './outputWriter.ts';
 import type { Pipes } from './pipes.ts';
+import { createAttemptSecrets } from './secrets.ts';
 import type { StepLog } from './stepLog.ts';
-import { createStepOutput, type StepOutput } from './stepOutput.ts';
+import { createStepOutput, type KeptOutput, keptAnswer, type StepOutput } from './stepOutput.ts';
 import { prepareStep, type StepFault } from './steps.ts';
 import type { UsageMeter } from './usage.ts';
 
@@ -94,6 +90,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   const { clock } = ports;
   const plan = planOf(task.steps);
   const cookies = createCookies();
+  const secrets = createAttemptSecrets(task.secrets);
   const ended: EndedStep[] = [];
   const scopes: Record<string, StepScope> = {};
   const unwritten: StepResult[] = [];
@@ -124,6 +121,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   /** Null when the step is to run. */
   async function unmet({ when }: Step): Promise<string | null> {
     if (when === null) return null;
+    await secrets.read();
     const { unmetBy } = await import('@rota/contract');
     return unmetBy(when, await situation());
   }
@@ -150,14 +148,15 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
         return { index, ready: { prepared: null, fault } };
       }
       if (detail === null) return { index, ready: await prepareTry(step) };
-      const skipped = { ...blankStep(index, step.name, 'skipped', position()), detail: detail.slice(0, 500) };
+      const skipped = blankStep(index, step.name, 'skipped', position());
+      skipped.detail = secrets.masker.text(detail).slice(0, 500);
       settle({ result: skipped, kept: null, cpuMs: null, maxRssBytes: null });
     }
     return null;
   }
 
-  function prepareTry(step: Step): Promise<Ready> {
-    return prepareStep(task, step, situation, {
+  async function prepareTry(step: Step): Promise<Ready> {
+    return prepareStep(task, step, situation, await secrets.read(), {
       clock,
       usage: ports.usage,
       pipes: ports.pipes,
@@ -174,11 +173,12 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   }
 
   /** The step runs no more. */
-  function settle(step: EndedStep): void {
-    remember(step);
+  function settle({ kept, ...step }: Omit<EndedStep, 'kept'> & { kept: KeptOutput | null }): void {
+    remember({ ...step, kept });
     if (!store?.log) return;
     const isLast = step.result.index === plan.length - 1;
-    if (!store.log.tryAppendEnd({ ...step, kept: isLast ? null : step.kept })) unwritten.push(step.result);
+    const written = isLast || !kept || kept.isSecret ? null : { text: kept.text, isWhole: kept.isWhole };
+    if (!store.log.tryAppendEnd({ ...step, kept: written })) unwritten.push(step.result);
     ports.tell(step.result);
   }
 
@@ -228,7 +228,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       const fault = ready.prepared ? await note(index, number, position()) : ready.fault;
       if (fault) {
         ready.prepared?.discard();
-        result = { ...result, state: 'failed', reason: fault.reason, error: fault.error };
+        const error = textOf(fault.error, secrets.masker);
+        result = { ...result, state: 'failed', reason: fault.reason, error };
         break;
       }
       if (stopped) continue;
@@ -241,7 +242,12 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       };
       const ending = await runTry(step, prepared, result);
       last = add(last, ending);
-      result = { ...result, ...resultOf(ending), ...(stopped ? endedBy(stopped) : {}) };
+      result = {
+        ...result,
+        ...resultOf(ending, secrets.masker),
+        detail: detailOf(secrets.note, ending),
+        ...(stopped ? endedBy(stopped) : {}),
+      };
       const delayMs = stopped ? null : await delayAfter(step, number, ending);
       if (delayMs === null) break;
       result = { ...result, state: 'retrying', durationMs: since(stepBootMs), outputTo: null };
@@ -258,7 +264,12 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   async function runTry(step: Step, prepared: Prepared, result: StepResult): Promise<TryEnding> {
     const { writer, log } = store as ChainStore;
     const isKept = result.index < plan.length - 1;
-    const output = createStepOutput((stream, data) => writer.write(stream, data), isKept);
+    const output = createStepOutput(
+      (stream, data) => writer.write(stream, data),
+      { kind: step.action.kind, isKept },
+      secrets.masker,
+    );
+    if (!log && secrets.note) output.write('stderr', Buffer.from(`warning: ${secrets.note}\n`));
     passage = output;
     const begun = prepared.begin();
     execution = begun;
@@ -279,10 +290,18 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     deadline?.cancel();
     execution = null;
     passage = null;
-    const stdout = output.kept();
     const { answer } = ending;
-    const kept = isKept && answer ? { text: answer.text(), isWhole: answer.isWhole } : stdout;
-    return { ...ending, ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : {}), kept };
+    const reported = output.end();
+    // A plain step's end has no place for them.
+    if (!log) for (const text of reported.notes) writer.write('stderr', Buffer.from(`warning: ${text}\n`));
+    const stdout = output.kept();
+    const kept = isKept && answer ? keptAnswer(answer, secrets.masker) : stdout;
+    return {
+      ...ending,
+      ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : failureOf(ending, reported)),
+      kept,
+      reported,
+    };
   }
 
   /** Resolves once the time has passed, or the chain is stopped. */
@@ -357,16 +376,49 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   };
 }
 
-type TryEnding = Ending & { kept: KeptText };
-type Tried = Pick<EndedStep, 'kept' | 'cpuMs' | 'maxRssBytes'>;
+type TryEnding = Ending & { kept: KeptOutput; reported: ReportedData };
+type Tried = Pick<EndedStep, 'cpuMs' | 'maxRssBytes'> & { kept: KeptOutput | null };
 
 function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: ReasonCode } {
   return { state: outcome, reason };
 }
 
 /** What is told of a try, beside its output: texts of whatever was executed pass here, and nowhere else. */
-function resultOf({ outcome, reason, exitCode, signal, error, http }: TryEnding): Partial<StepResult> {
-  return { state: outcome, reason, exitCode, signal, error: error?.slice(0, 2_000) ?? null, http };
+function resultOf(
+  { outcome, reason, exitCode, signal, error, http, reported }: TryEnding,
+  masker: Masker,
+): Partial<StepResult> {
+  return {
+    state: outcome,
+    reason,
+    exitCode,
+    signal,
+    error: error === null ? null : textOf(error, masker),
+    http: http && { ...http, url: masker.text(http.url), headers: maskedHeaders(http.headers, masker) },
+    result: reported.result,
+    summary: reported.summary,
+  };
+}
+
+/** What ended well may say itself that it did not. */
+function failureOf({ outcome }: Ending, { failure }: ReportedData): Partial<Ending> {
+  if (outcome !== 'succeeded' || failure === null) return {};
+  return { outcome: 'failed', reason: 'reportedFailure', error: failure };
+}
+
+function detailOf(note: string | null, { reported }: TryEnding): string | null {
+  const notes = note === null ? reported.notes : [note, ...reported.notes];
+  return notes.length === 0 ? null : notes.join('; ').slice(0, 500);
+}
+
+/** It is masked before it is cut. */
+function textOf(error: string, masker: Masker): string {
+  return masker.text(error).slice(0, 2_000);
+}
+
+function maskedHeaders(headers: Record<string, string>, masker: Masker): Record<string, string> {
+  const masked = Object.entries(headers).map(([name, value]) => [masker.text(name), masker.text(value)]);
+  return Object.fromEntries(masked) as Record<string, string>;
 }
 
 /** The tries of a step together: time adds up, the newest output counts. */

@@ -1,13 +1,54 @@
 import { constants, open } from 'node:fs/promises';
 import type { Permit } from '@rota/contract';
+import { createMasker, MASKED_LENGTH, type Masker, NO_MASKER } from '../masking.ts';
 
 /** Longest value that is read from a file. */
 const VALUE_BYTES = 64 * 1024;
 
-/** Values of the secrets that a permit names, in memory only; `faults` says of the others why they have none. */
-export async function readSecrets(
-  sources: Permit['secrets'],
-): Promise<{ values: Record<string, string>; faults: Map<string, string> }> {
+/** Values of secrets, in memory only; `faults` says of the others why they have none. */
+export interface Secrets {
+  values: Record<string, string>;
+  faults: Map<string, string>;
+}
+
+/** The secrets of one attempt. */
+export interface AttemptSecrets {
+  /** What they are now: those of files may change from step to step. */
+  read(): Promise<Secrets>;
+  /** Masks every value that was read so far. */
+  readonly masker: Masker;
+  /** Which of them are too short to be masked; null when none is. */
+  readonly note: string | null;
+}
+
+export function createAttemptSecrets(sources: Permit['secrets']): AttemptSecrets {
+  const known = new Set<string>();
+  const short = new Set<string>();
+  let masker = NO_MASKER;
+  return {
+    async read() {
+      const secrets = await readSecrets(sources);
+      const before = known.size;
+      for (const [name, value] of Object.entries(secrets.values)) {
+        known.add(value);
+        if (value.length < MASKED_LENGTH) short.add(name);
+      }
+      if (known.size > before) masker = createMasker([...known]);
+      return secrets;
+    },
+    get masker() {
+      return masker;
+    },
+    get note() {
+      if (short.size === 0) return null;
+      const names = [...short].join(', ').slice(0, 300);
+      return `not masked, as a value is shorter than ${MASKED_LENGTH} characters: ${names}`;
+    },
+  };
+}
+
+/** The secrets that a permit names. */
+export async function readSecrets(sources: Permit['secrets']): Promise<Secrets> {
   const values: Record<string, string> = {};
   const faults = new Map<string, string>();
   for (const [name, source] of Object.entries(sources)) {

@@ -1,20 +1,44 @@
+import type { Action } from '@rota/contract';
+import type { Masker } from '../masking.ts';
+import { createOutputData, type ReportedData } from '../outputData.ts';
 import type { KeptText } from '../stepsFile.ts';
 
 /** How much of a command's standard output later steps may read: the last of it. */
 const KEPT_BYTES = 64 * 1024;
 
 /**
- * All output of one try passes here on its way to the spool. What is kept of it is for later steps, and as the command
- * wrote it.
+ * All output of one try passes here on its way to the spool, and is masked. What is kept of it is for later steps, in memory, and
+ * as the command wrote it.
  */
 export interface StepOutput {
   write(stream: 'stdout' | 'stderr', data: Buffer): void;
+  /** Nothing more comes: what a command said of itself. */
+  end(): ReportedData;
   /** The last of its standard output. */
-  kept(): KeptText;
+  kept(): KeptOutput;
+}
+
+/** `isSecret`: it may have a secret's value or a part of one, and goes to no disk. */
+export type KeptOutput = KeptText & { isSecret: boolean };
+
+/** The body of an answer, for later steps. */
+export function keptAnswer(
+  { isWhole, text }: { isWhole: boolean; text(): string },
+  masker: Masker,
+): KeptOutput {
+  const body = text();
+  const shown = isWhole ? body : `${body}…`;
+  return { text: body, isWhole, isSecret: masker.text(shown) !== shown };
 }
 
 /** `isKept`: there are later steps. */
-export function createStepOutput(spool: StepOutput['write'], isKept: boolean): StepOutput {
+export function createStepOutput(
+  spool: StepOutput['write'],
+  { kind, isKept }: { kind: Action['kind']; isKept: boolean },
+  masker: Masker,
+): StepOutput {
+  const data = createOutputData();
+  const masked = { stdout: masker.stream(), stderr: masker.stream() };
   let parts: Buffer[] = [];
   let bytes = 0;
   let isWhole = true;
@@ -28,16 +52,31 @@ export function createStepOutput(spool: StepOutput['write'], isKept: boolean): S
     }
   }
 
+  function pass(stream: 'stdout' | 'stderr', data: Buffer): void {
+    if (data.length > 0) spool(stream, data);
+  }
+
   return {
-    write(stream, data) {
-      if (isKept && stream === 'stdout') keep(data);
-      spool(stream, data);
+    write(stream, piece) {
+      if (isKept && stream === 'stdout') keep(piece);
+      if (kind === 'command' && stream === 'stdout') data.write(piece);
+      pass(stream, masked[stream].write(piece));
+    },
+    end() {
+      // A sample of an answer may end anywhere.
+      for (const stream of ['stdout', 'stderr'] as const) pass(stream, masked[stream].flush(kind === 'http'));
+      return data.end(masker);
     },
     kept() {
       const data = Buffer.concat(parts);
       parts = [];
       const from = Math.max(0, data.length - KEPT_BYTES);
-      return { text: data.toString('utf8', characterAt(data, from)), isWhole: isWhole && from === 0 };
+      return {
+        text: data.toString('utf8', characterAt(data, from)),
+        isWhole: isWhole && from === 0,
+        // Also when what was masked is not in the last of it: a value may be cut at its beginning.
+        isSecret: masked.stdout.isHit,
+      };
     },
   };
 }

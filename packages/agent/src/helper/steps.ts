@@ -9,7 +9,7 @@ import {
 } from '../executors/execution.ts';
 import { prepareAction } from '../executors/index.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
-import { readSecrets } from './secrets.ts';
+import type { Secrets } from './secrets.ts';
 
 /** Where output goes, and what executing needs of the helper. */
 export type StepPorts = Omit<ExecutorPorts, 'http'> & {
@@ -31,9 +31,10 @@ export async function prepareStep(
   task: Task,
   step: Step,
   situation: () => Promise<Situation>,
+  secrets: Secrets,
   ports: StepPorts,
 ): Promise<{ prepared: Prepared } | { prepared: null; fault: StepFault }> {
-  const rendered = await render(task, step.action, situation);
+  const rendered = await render(step.action, situation, secrets);
   if (rendered.action === null) return { prepared: null, fault: rendered.fault };
   let prepared: Prepared;
   try {
@@ -60,12 +61,11 @@ export async function prepareStep(
 
 /** The action with its templates rendered; most have none, and need nothing of what renders them. */
 async function render(
-  task: Task,
   action: Action,
   situation: () => Promise<Situation>,
+  { values, faults }: Secrets,
 ): Promise<{ action: Action } | { action: null; fault: StepFault }> {
   if (!JSON.stringify(action).includes('{{')) return { action };
-  const { values, faults } = await readSecrets(task.secrets);
   try {
     const { renderAction } = await import('@rota/contract');
     return { action: renderAction(action, { ...(await situation()), secrets: values }) };

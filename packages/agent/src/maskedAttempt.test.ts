@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import { defineHttp, type Permit, type Step } from '@rota/contract';
+import { folder, server, start } from './agentFixture.testing.ts';
+import { command } from './fakeServer.testing.ts';
+import { step } from './helper/chain.testing.ts';
+
+const SECRET = `geheim "ß" /x${'yz'.repeat(10)}`;
+const secrets: Permit['secrets'] = { TOKEN: { from: 'server', value: SECRET } };
+const json = JSON.stringify(SECRET).slice(1, -1);
+const spellings = [
+  SECRET,
+  encodeURIComponent(SECRET),
+  json,
+  json.replace('ß', '\\u00df'),
+  Buffer.from(SECRET).toString('base64').slice(0, -4),
+  Buffer.from(`user:${SECRET}`).toString('base64').slice(8, -4),
+];
+
+/** All bytes of files in the spool, except those of programs that wait in it. */
+function spooled(path = `${folder}/spool`): Buffer[] {
+  return readdirSync(path).flatMap((name) => {
+    const file = `${path}/${name}`;
+    return statSync(file).isDirectory() ? spooled(file) : [readFileSync(file)];
+  });
+}
+
+function assertNothingIsTold(id: string): void {
+  const told = [
+    ...spooled(),
+    Buffer.from(JSON.stringify(server.messages)),
+    Buffer.from(server.of(id).output, 'latin1'),
+  ];
+  for (const spelling of spellings)
+    for (const data of told) {
+      assert.equal(data.indexOf(spelling), -1, spelling);
+      assert.equal(data.indexOf(JSON.stringify(spelling).slice(1, -1)), -1, spelling);
+    }
+}
+
+/** Runs steps to their end; what the server does not acknowledge stays in the spool. */
+async function run(steps: Step[]): Promise<{ id: string; end: Awaited<ReturnType<typeof server.ended>> }> {
+  await start();
+  server.acks = false;
+  const id = await server.run(command('true'), { steps, secrets });
+  return { id, end: await server.ended(id) };
+}
+
+test('a command that tells its secret in all ways tells nobody', async () => {
+  const script = `const v = process.env.V, w = (s) => require('fs').writeSync(1, s + '\\n');
+    w(v); w(encodeURIComponent(v)); w(JSON.stringify(v)); w(JSON.stringify(v).replace('ß', '\\\\u00df'));
+    w(Buffer.from(v).toString('base64')); w(Buffer.from('user:' + v).toString('base64'));
+    w('rota:result ' + JSON.stringify({ v })); w('rota:summary ' + v);
+    require('fs').writeSync(2, v.slice(0, 9)); setTimeout(() => require('fs').writeSync(2, v.slice(9)), 100);`;
+  const env = { V: '{{ TOKEN }}', N: process.execPath, S: script };
+  const { id, end } = await run([step('main', command('"$N" -e "$S"', { env }))]);
+  assert.equal(end.outcome, 'succeeded', server.of(id).output);
+  const { output } = server.of(id);
+  assert.match(output, /^\*\*\*\n\*\*\*\n"\*\*\*"\n"\*\*\*"\n\*\*\*/);
+  assert.equal(output.match(/\*\*\*/g)?.length, 9);
+  assert.deepEqual([end.result, end.summary], ['{"v":"***"}', '***']);
+  assert.equal(end.outputBytes, output.length);
+  assertNothingIsTold(id);
+});
+
+test('an answer that tells the secret tells nobody, and later steps read it as it was', async () => {
+  const echo = createServer((request, response) => {
+    const isGone = request.url?.startsWith('/gone');
+    response.writeHead(isGone ? 302 : 200, {
+      'x-echo': encodeURIComponent(SECRET),
+      ...(isGone ? { location: `http://127.0.0.1:1/${encodeURIComponent(SECRET)}` } : {}),
+    });
+    response.end(JSON.stringify({ token: SECRET }));
+  });
+  await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
+  try {
+    const base = `http://127.0.0.1:${(echo.address() as AddressInfo).port}`;
+    const get = (path: string, changes: Partial<Parameters<typeof defineHttp>[0]> = {}) =>
+      defineHttp({ url: `${base}${path}`, ...changes });
+    const { id, end } = await run([
+      step('ask', get('/?q={{ TOKEN | url }}')),
+      step(
+        'use',
+        command('test "$A" = "$B"', { env: { A: '{{ steps.ask.json.token }}', B: '{{ TOKEN }}' } }),
+      ),
+      step('wrong', get('/', { expect: { json: { '$.token': 'other' } } }), { continueOnFailure: true }),
+      step('sent', get('/gone', { redirects: 0 })),
+    ]);
+    const [ask, use, wrong, sent] = end.steps;
+    assert.deepEqual([ask?.state, use?.state], ['succeeded', 'succeeded']);
+    assert.equal(ask?.http?.url, `${base}/?q=***`);
+    assert.equal(ask?.http?.headers['x-echo'], '***');
+    assert.match(wrong?.error ?? '', /is "\*\*\*"; expected "other"/);
+    assert.match(sent?.error ?? '', /\/\*\*\*$/);
+    assertNothingIsTold(id);
+  } finally {
+    echo.close();
+  }
+});
