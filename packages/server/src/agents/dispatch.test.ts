@@ -312,33 +312,6 @@ describe('the dispatcher', () => {
     );
   });
 
-  it('costs no change of the database while nothing is due', async () => {
-    const server = await Composition.start();
-    await server.job('a', { schedule: '0 0 1 1 *' });
-    const agent = await server.online('one');
-    await server.quiet(agent);
-    const { driver } = server.parts;
-    const write = driver.write.bind(driver);
-    let changes = 0;
-    driver.write = (...asked) => {
-      changes += 1;
-      return write(...asked);
-    };
-    // What beginning has left to do is done in the first seconds.
-    let silentSeconds = 0;
-    for (let second = 1; second <= 14 && silentSeconds < 5; second++) {
-      const before = changes;
-      server.clock.advance(1_000);
-      await server.quiet(agent);
-      silentSeconds = changes === before ? silentSeconds + 1 : 0;
-    }
-    assert.equal(silentSeconds, 5);
-    changes = 0;
-    const id = await server.trigger('a');
-    assert.equal(await carryOut(agent), `${id}-1`);
-    assert.ok(changes > 0);
-  });
-
   it('is not held up by a queued run that cannot be read', async () => {
     const server = await Composition.start();
     await server.job('broken');
