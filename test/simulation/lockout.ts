@@ -1,5 +1,5 @@
 import { readJournal } from '../../packages/agent/src/journal.ts';
-import { PERMIT_MS } from '../../packages/server/src/store/dispatch.ts';
+import { PERMIT_MS } from '../../packages/server/src/store/unknownRuns.ts';
 import { type History, iso } from '../history/history.ts';
 import type { SimAgent } from './agent.ts';
 import type { Simulation } from './simulation.ts';

@@ -12,7 +12,7 @@ import { attemptIdOf } from '../runs/ids.ts';
 import { localTimeOf } from '../runs/localTime.ts';
 import { paramsOf } from '../runs/params.ts';
 import type { PermitGrant } from '../store/attempts.ts';
-import { KILL_GRACE_MS } from '../store/dispatch.ts';
+import { KILL_GRACE_MS } from '../store/unknownRuns.ts';
 
 /** The server's identity towards agents. */
 export interface ServerKeys {

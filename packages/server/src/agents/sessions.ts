@@ -1,5 +1,5 @@
 import type { DeclineCode, ServerMessage } from '@rota/contract';
-import { KILL_GRACE_MS } from '../store/dispatch.ts';
+import { KILL_GRACE_MS } from '../store/unknownRuns.ts';
 
 /** An agent whose session ended without a goodbye counts as present for at most so long. */
 export const RETURNING_MS = 1_000;

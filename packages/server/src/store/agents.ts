@@ -1,11 +1,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { AgentFacts, Labels } from '@rota/contract';
 import { set } from './byKey.ts';
-import { loseRun, openRunsOfAgent, unknownRetryAt, withdrawOffer } from './dispatch.ts';
+import { openRunsOfAgent, withdrawOffer } from './dispatch.ts';
 import { recordAgentEvent } from './events.ts';
 import { openJoinToken } from './joinTokens.ts';
 import { change, type Operation, row, rows, type Transaction } from './operation.ts';
 import type { AgentRow } from './tables.ts';
+import { loseRun, unknownRetryAt } from './unknownRuns.ts';
 
 /** An agent with the number of attempts that it is running. */
 export type AgentWithActive = AgentRow & { active: number };

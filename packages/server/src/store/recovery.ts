@@ -1,11 +1,12 @@
 import { LOSS_WINDOW_MS } from '@rota/contract';
-import { hasBeenTried, loseRun, STARTING_LOST_MS, surelyEndedMs } from './dispatch.ts';
+import { hasBeenTried } from './dispatch.ts';
 import { recordEvent } from './events.ts';
 import { EPOCH_LEAP } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, placeholders, row, rows, type Transaction } from './operation.ts';
 import { RETRY_WAIT_MS } from './retry.ts';
 import type { AgentRow, RecoveryRow, RunRow } from './tables.ts';
+import { loseRun, STARTING_LOST_MS, surelyEndedMs } from './unknownRuns.ts';
 
 /**
  * What is done when a database goes on from an older state: a standby took over that lacked the last commits, or a backup was

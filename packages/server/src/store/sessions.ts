@@ -1,10 +1,11 @@
 import type { AgentFacts, DeclineCode, JournalledAttempt } from '@rota/contract';
 import { attemptIdOf } from '../runs/ids.ts';
-import { loseRun, openRunsOfAgent, STARTING_LOST_MS, surelyEndedMs, withdrawOffer } from './dispatch.ts';
+import { openRunsOfAgent, withdrawOffer } from './dispatch.ts';
 import { recordAgentEvent } from './events.ts';
 import { change, type Operation, row, rows, type Transaction } from './operation.ts';
 import { RESTORED_NONCE } from './recovery.ts';
 import type { AgentRow, RunRow } from './tables.ts';
+import { loseRun, STARTING_LOST_MS, surelyEndedMs } from './unknownRuns.ts';
 
 /** An agent by its id alone: the first step of the handshake, before it has proven anything. */
 export function* readAgentById(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { surelyEndedMs } from '../dispatch.ts';
+import { surelyEndedMs } from '../unknownRuns.ts';
 import { request } from './planning.ts';
 import { DAY, MINUTE, type Open, SECOND, START, World } from './world.ts';
 
