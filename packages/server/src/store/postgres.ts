@@ -4,30 +4,19 @@ import type { Clock } from '../clock.ts';
 import { CommitUnknownError, DatabaseUnavailableError, type Driver } from './driver.ts';
 import { carryOut, Lanes, type Waiting } from './lanes.ts';
 import { migrate, pendingMigrations } from './migrate.ts';
-import {
-  type Dialect,
-  NO_LOCKS,
-  type Operation,
-  type Result,
-  type Row,
-  rows,
-  type Shape,
-  type Statement,
-  type Transaction,
-  type Value,
-} from './operation.ts';
-import { type Group, listsOf, Pipeline, resultsOf } from './pipeline.ts';
+import { type Dialect, NO_LOCKS, type Operation, type Transaction } from './operation.ts';
+import { Pipeline } from './pipeline.ts';
 import {
   ConnectionLost,
   clientConfig,
   connectFault,
-  endsConnection,
   isAway,
   isCollision,
   isShort,
   type PostgresAddress,
 } from './postgresConnection.ts';
-import { type ColumnTypes, createTexts, manyText } from './postgresTexts.ts';
+import { askIdentity, TIMELINE, TimelineChanged } from './postgresIdentity.ts';
+import { readColumnTypes, Wire } from './postgresWire.ts';
 import { type DatabaseIdentity, meetDatabase } from './recovery.ts';
 import type { Tables } from './tables.ts';
 
@@ -54,10 +43,7 @@ const BEGIN_WRITE =
 const BEGIN_READ = 'begin isolation level repeatable read read only';
 const CLOCK = 'select floor(extract(epoch from clock_timestamp()) * 1000)::int8 as "now"';
 
-/** Another one: a standby took over. A standby that only reads has none, and cannot be written to anyway. */
-const TIMELINE = `('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int`;
 const WENT_BACK = 'the database went on from an older state than this was asked for in';
-const SYSTEM = 'select "system_identifier"::text as "systemId" from pg_control_system()';
 
 /**
  * Opens a database, whose schema is made when it is not there.
@@ -93,17 +79,12 @@ function* forgetOtherClusters(): Operation<void> {
   };
 }
 
-/** A transaction has begun on another timeline than the one before. */
-class TimelineChanged extends Error {}
-
 class PostgresDriver implements Driver {
   readonly #address: PostgresAddress;
   readonly #pool: pg.Pool;
   readonly #clock: Pick<Clock, 'after'>;
   readonly #now: (() => number) | undefined;
-  readonly #texts: (text: string) => { text: string; name?: string };
-  readonly #manyTexts = new Map<Shape, string | null>();
-  #columns: ColumnTypes = new Map();
+  readonly #wire: Wire;
   readonly #lanes = new Lanes();
   readonly #writers: number;
   readonly #query = new Kysely<Tables>({
@@ -133,7 +114,7 @@ class PostgresDriver implements Driver {
     this.#address = address;
     this.#clock = clock;
     this.#now = now;
-    this.#texts = createTexts({ named: !address.pooler });
+    this.#wire = new Wire({ named: !address.pooler });
     // Readers must always find a connection.
     this.#writers = Math.max(1, Math.ceil(address.poolSize / 2));
     this.#pool = new pg.Pool({ ...clientConfig(address), max: address.poolSize });
@@ -210,14 +191,7 @@ class PostgresDriver implements Driver {
 
   /** What the lists of statements that go as one are made of. */
   async readColumns(): Promise<void> {
-    const found = await this.read(() =>
-      rows<{ column: string; type: string }>(
-        `select "class"."relname" || '.' || "attname" as "column", format_type("atttypid", null) as "type"
-         from pg_attribute join pg_class as "class" on "class"."oid" = "attrelid"
-         where "relnamespace" = current_schema()::regnamespace and "relkind" = 'r' and "attnum" > 0 and not "attisdropped"`,
-      ),
-    );
-    this.#columns = new Map(found.map(({ column, type }) => [column, type]));
+    this.#wire.learn(await this.read(readColumnTypes));
   }
 
   /** Finds out which database this is. One that lacks what this or another process has seen begins to recover before anything else. */
@@ -232,45 +206,27 @@ class PostgresDriver implements Driver {
     const client = await this.#connect();
     try {
       const now = await this.#begin(client, `${BEGIN_WRITE}; set local synchronous_commit = on; ${CLOCK}`);
-      const identity = await this.#askIdentity(client);
+      const identity = await askIdentity(this.#wire, client);
       if (identity !== null) {
         const known = this.#identity;
         if (known !== null && known.systemId === identity.systemId && known.timeline > identity.timeline)
           throw new ConnectionLost(new Error('a database answers that another one has replaced'));
         const transaction = { now, query: this.#query, dialect: WRITES };
         const pipeline = new Pipeline();
-        await this.#run(client, meetDatabase(transaction, identity), pipeline);
-        await this.#send(client, pipeline.take(), 'commit');
+        await this.#wire.run(client, meetDatabase(transaction, identity), pipeline);
+        await this.#wire.send(client, pipeline.take(), 'commit');
         this.#identity = identity;
         if (known === null) this.#beginWrite += `, ${TIMELINE} as "timeline"`;
         else if (known.systemId !== identity.systemId || known.timeline !== identity.timeline) {
           this.#losses += 1;
           this.#onRecovery();
         }
-      } else await this.#ask(client, 'rollback');
+      } else await this.#wire.ask(client, 'rollback');
       client.release();
     } catch (error) {
       await this.#giveBack(client, error);
       throw error;
     }
-  }
-
-  /** Null: it does not say, or not to this user. */
-  async #askIdentity(client: pg.PoolClient): Promise<DatabaseIdentity | null> {
-    const ask = async <R>(text: string): Promise<R | null> => {
-      await this.#ask(client, 'savepoint "identity"');
-      try {
-        const { rows: found } = await this.#ask(client, text);
-        return (found[0] as R | undefined) ?? null;
-      } catch (error) {
-        if (error instanceof ConnectionLost) throw error;
-        await this.#ask(client, 'rollback to "identity"');
-        return null;
-      }
-    };
-    const timeline = await ask<{ timeline: number }>(`select ${TIMELINE} as "timeline"`);
-    const system = await ask<{ systemId: string }>(SYSTEM);
-    return timeline === null ? null : { ...timeline, systemId: system?.systemId ?? '' };
   }
 
   #isIdle(): boolean {
@@ -352,9 +308,9 @@ class PostgresDriver implements Driver {
       const now = await this.#begin(client, this.#beginWrite);
       const transaction = { now, query: this.#query, dialect: WRITES };
       const pipeline = new Pipeline();
-      const values = await this.#run(client, carryOut(transaction, batch), pipeline);
+      const values = await this.#wire.run(client, carryOut(transaction, batch), pipeline);
       committing = true;
-      await this.#send(client, pipeline.take(), 'commit');
+      await this.#wire.send(client, pipeline.take(), 'commit');
       client.release();
       this.#onCommit(performance.now() - began);
       return values;
@@ -375,9 +331,9 @@ class PostgresDriver implements Driver {
     try {
       const now = await this.#begin(client, `${BEGIN_READ}; ${CLOCK}`);
       const transaction = { now, query: this.#query, dialect: READS };
-      const value = await this.#run(client, operation(transaction), new Pipeline());
+      const value = await this.#wire.run(client, operation(transaction), new Pipeline());
       // Nothing depends on the end of a transaction that has only read.
-      void this.#ask(client, 'commit').then(
+      void this.#wire.ask(client, 'commit').then(
         () => client.release(),
         () => client.release(true),
       );
@@ -402,7 +358,7 @@ class PostgresDriver implements Driver {
       return;
     }
     try {
-      await this.#ask(client, 'rollback');
+      await this.#wire.ask(client, 'rollback');
       client.release();
     } catch {
       client.release(true);
@@ -410,7 +366,7 @@ class PostgresDriver implements Driver {
   }
 
   async #begin(client: pg.PoolClient, text: string): Promise<number> {
-    const answers = (await this.#ask(client, text)) as unknown as pg.QueryResult<{
+    const answers = (await this.#wire.ask(client, text)) as unknown as pg.QueryResult<{
       now: number;
       timeline?: number;
     }>[];
@@ -420,75 +376,4 @@ class PostgresDriver implements Driver {
     this.#heard = { now, at: performance.now() };
     return this.#now?.() ?? now;
   }
-
-  /** What nobody waits for stays in the pipeline until something else goes, in the end with the commit. */
-  async #run<T>(client: pg.PoolClient, body: Operation<T>, pipeline: Pipeline): Promise<T> {
-    let step = body.next();
-    while (!step.done) step = body.next(await this.#carry(client, step.value, pipeline));
-    return step.value;
-  }
-
-  async #carry(client: pg.PoolClient, asked: Statement, pipeline: Pipeline): Promise<Result> {
-    const parts = asked.parts ?? [{ chain: 0, statement: asked }];
-    const places = pipeline.add(parts, (shape) => this.#manyText(shape) !== null);
-    if (asked.unheard) return { rows: [], changes: 0 };
-    const results = await this.#send(client, pipeline.take());
-    const each = places.map(({ group, index }) => results[group]?.[index] as Result);
-    return asked.parts === undefined ? (each[0] as Result) : { rows: [], changes: 0, each };
-  }
-
-  /** Sends groups without waiting for one before the next goes. @returns of each group the results of its statements */
-  async #send(client: pg.PoolClient, groups: readonly Group[], last?: string): Promise<Result[][]> {
-    const answers = groups.map((group) => this.#ask(client, this.#queryOf(group)));
-    if (last !== undefined) answers.push(this.#ask(client, last));
-    // Behind the first that fails all others do, and say nothing of why.
-    for (const answer of answers) answer.catch(() => {});
-    const results: Result[][] = [];
-    for (const [index, answer] of answers.entries()) {
-      const { rows: found, rowCount } = await answer;
-      const group = groups[index];
-      if (group === undefined) continue;
-      const [first] = group.statements;
-      results.push(
-        group.statements.length > 1
-          ? resultsOf(group, found)
-          : [{ rows: first?.reads ? (found as Row[]) : [], changes: rowCount ?? 0 }],
-      );
-    }
-    return results;
-  }
-
-  #queryOf(group: Group): { text: string; name?: string; values: Value[] | Value[][] } {
-    const [first] = group.statements as [Statement];
-    const { shape } = group;
-    if (shape === null || group.statements.length === 1)
-      return { ...this.#texts(first.text), values: first.values.map(storable) };
-    const lists = listsOf(group).map((list) => list.map(storable));
-    return { ...this.#texts(this.#manyText(shape) as string), values: lists };
-  }
-
-  #manyText(shape: Shape): string | null {
-    let text = this.#manyTexts.get(shape);
-    if (text === undefined) {
-      text = manyText(shape, this.#columns);
-      this.#manyTexts.set(shape, text);
-    }
-    return text;
-  }
-
-  async #ask(
-    client: pg.PoolClient,
-    query: string | { text: string; name?: string; values: Value[] | Value[][] },
-  ): Promise<pg.QueryResult> {
-    try {
-      return await client.query(query as string);
-    } catch (error) {
-      throw endsConnection(error) ? new ConnectionLost(error) : error;
-    }
-  }
-}
-
-/** PostgreSQL has no NUL in texts; a report that contains one must not be refused for ever. */
-function storable(value: Value): Value {
-  return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
 }
