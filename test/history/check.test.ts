@@ -490,6 +490,19 @@ test('what an agent tells of after a loss may lack the attempts before it that w
   assert.deepEqual(found(), []);
 });
 
+test('of what an agent did not start it tells no time, but that it is over', () => {
+  const history = sound();
+  const [, refused, next] = history.attempts as [object, object, object];
+  const found = () => check(history).violations.map(({ invariant }) => invariant);
+  // Told of after the attempt that followed it.
+  Object.assign(refused, { told: true, startingAt: 31_150, endedAt: 31_150 });
+  assert.deepEqual(found(), ['nextAttemptHasProof']);
+  Object.assign(next, { told: true });
+  assert.deepEqual(found(), []);
+  Object.assign(refused, { endedAt: null });
+  assert.deepEqual(found(), ['nextAttemptHasProof']);
+});
+
 test('an attempt that nobody could end overlaps until timeout, standstill and grace are over, and no longer', () => {
   const history = sound();
   leaveAlone(history, { timeoutMs: 5 * S, from: 12 * S, to: 30 * S, endedAt: 40 * S });

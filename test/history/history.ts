@@ -102,7 +102,7 @@ export interface StoredAttempt {
   /** When its permit was granted first. */
   startingAt: number;
   endedAt: number | null;
-  /** The database had lost it, and learned of it from its agent: attempts before it that were not started nobody tells of. */
+  /** The database had lost it, and learned of it from its agent: what came of the attempts before it may never be told. */
   told?: boolean;
 }
 

@@ -43,14 +43,21 @@ export function* nextAttemptHasProof({ attemptsOf, decidedAt }: Evidence): Gener
       }
       if (!isGiven) yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
       const decided = decidedAt.get(runId)?.some((at) => before.startingAt <= at && at <= next.startingAt);
-      if (!isOver(before, next.startingAt) && !decided)
+      if (!isKnownOver(before, next) && !decided)
         yield `run ${runId} got attempt ${next.number} at ${iso(next.startingAt)} while nobody knew the end of attempt ${before.number}`;
     }
   }
 }
 
-function isOver(attempt: StoredAttempt, at: number): boolean {
-  return attempt.endedAt !== null && attempt.endedAt <= at;
+/** Whether it was known when the next attempt was given that this one was over. */
+function isKnownOver(attempt: StoredAttempt, next: StoredAttempt): boolean {
+  // What was known then is lost where the next one is told of; and of what did not start an agent knows no time.
+  if (next.told && (isUndated(attempt) || isUndated(next))) return attempt.endedAt !== null;
+  return attempt.endedAt !== null && attempt.endedAt <= next.startingAt;
+}
+
+function isUndated(attempt: StoredAttempt): boolean {
+  return attempt.told === true && attempt.state === 'notStarted';
 }
 
 /** Not before it was due, its jitter included, nor due before the instant of its schedule. */

@@ -49,6 +49,15 @@ export function* adoptAttempts(
     told.map(({ attemptId }) => attemptId),
   );
   told.sort((a, b) => (a.runId < b.runId ? -1 : a.runId > b.runId ? 1 : a.number - b.number));
+  /** It may wait for its next attempt now, which this agent may tell of, too. */
+  function* readAgain({ runId }: { runId: string }): Operation<void> {
+    const run = yield* row<RunRow>(
+      'select * from "runs" where "tenantId" = ? and "id" = ?',
+      input.tenantId,
+      runId,
+    );
+    if (run) byId.set(run.id, run);
+  }
   for (const attempt of told) {
     const { attemptId, epoch, end } = attempt;
     const key = { tenantId: input.tenantId, agentId: input.agentId, attemptId, epoch };
@@ -59,10 +68,13 @@ export function* adoptAttempts(
     }
     if (before?.state === 'ended' || before?.state === 'notStarted') continue;
     if (attempt.state === 'refused') {
+      const run = byId.get(attempt.runId);
       if (before) {
         adopted.found += 1;
         yield* refuseAttempt(transaction, { ...key, journalSeq: 0, why: 'refused before' });
-      } else if (attempt.permitted) yield* useUpNumber(input.tenantId, attempt);
+        yield* readAgain(attempt);
+      } else if (run && attempt.permitted)
+        byId.set(run.id, yield* adoptRefused(transaction, input, run, attempt));
       continue;
     }
     if (!before) {
@@ -77,13 +89,7 @@ export function* adoptAttempts(
     if (end === null) continue;
     if (before) adopted.found += 1;
     yield* endAttempt(transaction, { ...key, seq: before?.reportedSeq ?? 0, end, journalSeq: 0 });
-    // It may wait for its next attempt now, which this agent may tell of, too.
-    const after = yield* row<RunRow>(
-      'select * from "runs" where "tenantId" = ? and "id" = ?',
-      input.tenantId,
-      attempt.runId,
-    );
-    if (after) byId.set(after.id, after);
+    yield* readAgain(attempt);
     yield* dateEnd(transaction, input.tenantId, attempt);
   }
   return adopted;
@@ -153,17 +159,6 @@ function* lockAttempts(
   return new Map(found.map((attempt) => [attempt.id, attempt]));
 }
 
-/** A number whose permit the agent has seen is not given again: it would decline it. */
-function* useUpNumber(tenantId: string, attempt: { runId: string; number: number }): Operation<void> {
-  yield* change(
-    `update "runs" set "attempt" = ? where "tenantId" = ? and "id" = ? and "attempt" < ? and "state" in ('planned', 'queued')`,
-    attempt.number,
-    tenantId,
-    attempt.runId,
-    attempt.number,
-  );
-}
-
 /** Makes a run again that was lost, from what its permit said of it; null when it is not of a job that is known. */
 function* insertLost(
   transaction: Transaction,
@@ -222,6 +217,29 @@ function isTrue(tenantId: string, runId: string, key: RunKey): boolean {
   return named && runIdOf({ tenantId, jobId, occurrenceKey, part }) === runId;
 }
 
+/**
+ * Adds an attempt whose permit the agent has seen and that it did not start. Its number is not given again: the agent would
+ * decline it. While another attempt of its run is open, that one says what comes next. @returns the run
+ */
+function* adoptRefused(
+  transaction: Transaction,
+  teller: Teller,
+  run: RunRow,
+  attempt: HistoryAttempt & { number: number },
+): Operation<RunRow> {
+  const isNext = attempt.number > run.attempt;
+  if (isNext && run.state !== 'planned' && run.state !== 'queued') return run;
+  yield* insertAttempt(teller, run, attempt, { state: 'notStarted', at: transaction.now });
+  if (!isNext) return run;
+  yield* change(
+    'update "runs" set "attempt" = ? where "tenantId" = ? and "id" = ?',
+    attempt.number,
+    run.tenantId,
+    run.id,
+  );
+  return { ...run, attempt: attempt.number };
+}
+
 /** Adds an attempt that was started; its run goes on as running unless it has ended or a later attempt is known. @returns the run */
 function* adopt(
   transaction: Transaction,
@@ -230,19 +248,7 @@ function* adopt(
   attempt: HistoryAttempt & { number: number },
 ): Operation<RunRow> {
   const startedAt = transaction.now - (attempt.startedMsAgo ?? 0);
-  yield* change(
-    `insert into "attempts" ("tenantId", "id", "runId", "number", "agentId", "epoch", "state", "startingAt", "startedAt", "permitBootId",
-       "permitUntilBootMs", "outputBytes", "outputDroppedBytes", "reportedSeq", "headBytes", "tailBytes")
-     values (?, ?, ?, ?, ?, ?, 'running', ?, ?, '', 0, 0, 0, 0, 0, 0)`,
-    run.tenantId,
-    attempt.attemptId,
-    run.id,
-    attempt.number,
-    teller.agentId,
-    attempt.epoch,
-    startedAt,
-    startedAt,
-  );
+  yield* insertAttempt(teller, run, attempt, { state: 'running', at: startedAt });
   if (isTerminal(run.state) || attempt.number <= run.attempt) return run;
   const patch = {
     epoch: attempt.epoch,
@@ -258,6 +264,30 @@ function* adopt(
   };
   yield* moveRun(transaction, run, 'adopt', 'running', patch);
   return { ...run, ...patch, state: 'running' };
+}
+
+/** The boot of its permit, and how long that was good, is lost. `at`: when it started, or when it is told that it did not. */
+function* insertAttempt(
+  teller: Teller,
+  run: RunRow,
+  attempt: HistoryAttempt & { number: number },
+  { state, at }: { state: 'running' | 'notStarted'; at: number },
+): Operation<void> {
+  yield* change(
+    `insert into "attempts" ("tenantId", "id", "runId", "number", "agentId", "epoch", "state", "startingAt", "startedAt", "endedAt",
+       "permitBootId", "permitUntilBootMs", "outputBytes", "outputDroppedBytes", "reportedSeq", "headBytes", "tailBytes")
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, 0, 0, 0)`,
+    run.tenantId,
+    attempt.attemptId,
+    run.id,
+    attempt.number,
+    teller.agentId,
+    attempt.epoch,
+    state,
+    at,
+    state === 'running' ? at : null,
+    state === 'running' ? null : at,
+  );
 }
 
 function* freeSlot(run: RunRow): Operation<0 | 1> {

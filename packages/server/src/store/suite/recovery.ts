@@ -378,6 +378,21 @@ export function recoverySuite(open: Open): void {
       const refused = told('a', START, { state: 'refused', key: null });
       await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [refused] });
       await world.expect(id, 'queued', { attempt: 1 });
+      assert.equal((await world.attempt(attemptIdOf(id, 1))).state, 'notStarted');
+    });
+
+    it('takes over the attempt that followed one that the same agent has refused', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a');
+      const id = await world.inState('starting', 'a', 'one');
+      const { epoch } = await world.run(id);
+      await recover(world);
+      const refused = told('a', START, { state: 'refused', epoch, key: null, startedMsAgo: null });
+      const next = told('a', START, { attemptId: attemptIdOf(id, 2), epoch: epoch + 2 });
+      await world.store.adoptAttempts({ ...(await resume(world, 'one')), attempts: [next, refused] });
+      await world.expect(id, 'running', { attempt: 2, agentId: 'one', epoch: epoch + 2 });
+      assert.equal((await world.attempt(attemptIdOf(id, 1))).state, 'notStarted');
     });
 
     it('keeps what comes too late as evidence: a terminal state stays', async () => {
