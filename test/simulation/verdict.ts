@@ -1,5 +1,6 @@
 import { define, type JobDocument } from '@rota/contract';
 import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
+import { PERMIT_MS } from '../../packages/server/src/store/unknownRuns.ts';
 import { check } from '../history/check.ts';
 import type {
   History,
@@ -32,16 +33,56 @@ export function judge(simulation: Simulation): { invariant: string; sentence: st
  * Runs that went to an agent whose folder was put back or copied: what it promised is not on its disk, so that it may start
  * them again or deny them. It must be locked out all the same.
  */
-function doubtfulRuns({ betrayed }: Simulation, { attempts, runs }: History): Set<string> {
-  const doubtful = new Set<string>();
-  for (const { agentId, runId, startingAt, endedAt } of attempts) {
+function doubtfulRuns(simulation: Simulation, history: History): Set<string> {
+  const { betrayed } = simulation;
+  const doubtful = forgottenRuns(simulation, history);
+  for (const { agentId, runId, startingAt, endedAt } of history.attempts) {
     const since = betrayed.get(agentId);
     if (since !== undefined && (endedAt === null || endedAt >= since - 60_000 || startingAt >= since))
       doubtful.add(runId);
   }
-  for (const run of runs) if (run.agentId !== null && betrayed.has(run.agentId)) doubtful.add(run.id);
+  for (const run of history.runs) if (run.agentId !== null && betrayed.has(run.agentId)) doubtful.add(run.id);
   return doubtful;
 }
+
+/**
+ * Runs that nobody knows to have been started: the database has lost it in a failover, and the agent by damage to its journal
+ * or because its folder was put back or copied.
+ */
+function forgottenRuns({ world, betrayed, evidence }: Simulation, history: History): Set<string> {
+  const names = new Map(history.agents.map(({ id, name }) => [id, name]));
+  // A folder lacks what came after it was copied; a damaged journal what had been there.
+  const lacks = [...betrayed].map(([id, since]) => ({
+    agent: names.get(id),
+    from: since - START_MS,
+    to: Number.POSITIVE_INFINITY,
+  }));
+  for (const { kind, agents, from } of history.faults)
+    if (kind === 'damageJournal')
+      lacks.push({ agent: names.get(agents?.[0] ?? ''), from: 0, to: from + START_MS });
+  // There is one standby.
+  const failOver = history.faults.find(({ kind }) => kind === 'failOver');
+  const forgotten = new Set<string>();
+  if (!failOver) return forgotten;
+  const lostFrom = failOver.from - (world.standbyLagMs ?? 0);
+  const attempts = new Map(history.attempts.map((attempt) => [attempt.id, attempt]));
+  for (const { attemptId, runId, agent, at } of evidence) {
+    const attempt = attempts.get(attemptId);
+    if (at < lostFrom || at > failOver.from + START_MS) continue;
+    // Its agent has told of it, or the standby had it.
+    if (
+      attempt &&
+      names.get(attempt.agentId) === agent &&
+      (attempt.told || attempt.startingAt <= failOver.from)
+    )
+      continue;
+    if (lacks.some((lack) => lack.agent === agent && lack.from < at && at < lack.to)) forgotten.add(runId);
+  }
+  return forgotten;
+}
+
+/** From a permit to the start under it, at most. */
+const START_MS = PERMIT_MS + 1_000;
 
 function historyOf(simulation: Simulation): History {
   const { database, world, evidence } = simulation;
