@@ -128,7 +128,7 @@ export const REASONS = {
   },
   httpTls: {
     sentence: 'The TLS connection failed.',
-    remedy: 'Check the certificate, its names and its chain.',
+    remedy: 'Check that the port speaks TLS, and the certificate, its names and its chain.',
   },
   httpTimeout: {
     sentence: 'The request took longer than its timeout.',

@@ -131,7 +131,7 @@ export const AttemptView = Type.Object({
 });
 export type AttemptView = Static<typeof AttemptView>;
 
-/** Where a run's lateness came from, in milliseconds; null for what has not happened. */
+/** Where a run's lateness came from, in milliseconds; null for what has not happened, and for a permit that a retry has followed. */
 export const Lateness = Type.Object({
   planMs: Type.Union([Type.Integer(), Type.Null()], { description: 'due → queued' }),
   queueMs: Type.Union([Type.Integer(), Type.Null()], { description: 'queued → first offer' }),

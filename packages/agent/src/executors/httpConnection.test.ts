@@ -16,6 +16,11 @@ const TLS: Row[] = [
     ends: failsWith('httpTls', /self-signed/),
   },
   {
+    option: 'tls: a port that speaks none says so in few words',
+    http: ({ url }) => ({ url: url.replace('http:', 'https:') }),
+    ends: failsWith('httpTls', /^wrong version number \(ERR_SSL_WRONG_VERSION_NUMBER\)$/),
+  },
+  {
     option: 'tls.ca as a file',
     http: ({ tls, folder }) => ({ url: tls, tls: { ca: `${folder}/ca.pem` } }),
     sees: ({ method }) => assert.equal(method, 'GET'),

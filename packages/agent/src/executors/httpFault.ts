@@ -34,7 +34,13 @@ const TLS =
 function faultOf(error: unknown): HttpFault {
   // Several addresses were tried: the last one's cause stands for all.
   const single = error instanceof AggregateError ? (error.errors.at(-1) as unknown) : error;
-  const { code = '', message = String(single) } = (single ?? {}) as { code?: string; message?: string };
+  const {
+    code = '',
+    message: said,
+    reason,
+  } = (single ?? {}) as Partial<NodeJS.ErrnoException & { reason: string }>;
+  // OpenSSL's messages name its threads and source files; its reason is all that helps.
+  const message = (code.startsWith('ERR_SSL_') && reason) || said || String(single);
   return new HttpFault(
     reasonOf(code, message),
     code && !message.includes(code) ? `${message} (${code})` : message,

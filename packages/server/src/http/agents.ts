@@ -117,7 +117,7 @@ function invalidJoinToken(retryAfterS: number): Refusal {
 function nameConflict(name: string): Refusal {
   return new Refusal(
     'agent.nameConflict',
-    `Choose another name, or remove the old "${name}" first with \`rota agent remove\`.`,
+    `There is an agent "${name}"; choose another name, or remove that one first with \`rota agent remove\`.`,
   );
 }
 

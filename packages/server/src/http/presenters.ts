@@ -103,6 +103,9 @@ function scheduleText(schedule: { cron?: string; every?: string; at?: string }):
 export function runView(row: RunWithNames): RunView {
   const span = (from: number | null, to: number | null) =>
     from === null || to === null ? null : Math.max(0, to - from);
+  // A later attempt has its own permit; that of the first start is not the run's any more.
+  const later = row.startingAt !== null && row.startedAt !== null && row.startingAt > row.startedAt;
+  const permittedAt = later ? null : row.startingAt;
   return {
     id: row.id,
     job: row.jobName,
@@ -134,8 +137,8 @@ export function runView(row: RunWithNames): RunView {
     lateness: {
       planMs: span(row.dueAt, row.queuedAt),
       queueMs: span(row.queuedAt, row.offeredAt),
-      dispatchMs: span(row.offeredAt, row.startingAt),
-      execMs: span(row.startingAt, row.startedAt),
+      dispatchMs: span(row.offeredAt, permittedAt),
+      execMs: span(permittedAt, row.startedAt),
       totalMs: span(row.dueAt, row.startedAt),
     },
     createdBy: row.createdBy,

@@ -13,7 +13,8 @@ export function statusHandlers(services: Services): Pick<Handlers, 'health' | 'r
     health: async () => ({ status: 'ok' }),
 
     async ready() {
-      if (services.draining()) throw new Refusal('server.draining', 'Use another server, or wait.');
+      if (services.draining())
+        throw new Refusal('server.draining', 'The server is stopping; use another, or wait.');
       try {
         await store.lastEventId({});
       } catch {

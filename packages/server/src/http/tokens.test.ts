@@ -115,7 +115,8 @@ test('A join token that is wrong, expired, revoked or of another kind does not j
   assertProblem(await joinWith(good.token, 'db-1', { publicKey: 'AAAA' }), 'request.invalid');
   assert.equal((await joinWith(good.token)).status, 201);
   const { json: next } = await server.send('POST', '/api/v1/join-tokens', {});
-  assertProblem(await joinWith(next.token), 'agent.nameConflict');
+  const taken = assertProblem(await joinWith(next.token), 'agent.nameConflict');
+  assert.match(taken.detail, /^There is an agent "db-1"; choose another name/);
   assert.equal((await joinWith(next.token, 'db-2')).status, 201);
   assertProblem(await server.send('POST', '/api/v1/join-tokens', { expiresIn: '31d' }), 'document.invalid');
 });

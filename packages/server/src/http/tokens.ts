@@ -32,7 +32,10 @@ export function tokenHandlers(
         expiresInMs: body.expiresIn === undefined ? null : durationOf('expiresIn', body.expiresIn, EXPIRY),
       });
       if (!row)
-        throw new Refusal('token.nameConflict', `Choose another name, or delete "${body.name}" first.`);
+        throw new Refusal(
+          'token.nameConflict',
+          `There is a token "${body.name}"; choose another name, or \`rota token revoke\` it first.`,
+        );
       return { token: credential.text, view: tokenView(row) };
     },
 
@@ -41,7 +44,10 @@ export function tokenHandlers(
       if (result === 'notFound')
         throw new Refusal('token.notFound', `There is no token "${params.id}"; see \`rota token list\`.`);
       if (result === 'lastAdmin')
-        throw new Refusal('token.lastAdmin', 'Make another admin token that does not expire first.');
+        throw new Refusal(
+          'token.lastAdmin',
+          'It would be the last admin token; make another that does not expire first.',
+        );
     },
   };
 }
