@@ -50,7 +50,13 @@ export function withServers<T>(
     const start = (name: string, listen: string) =>
       installation.startServer(['--listen', listen, '--log-level', 'warn'], {
         name,
-        env: { ...INSPECTABLE, ...(url && { ROTA_DATABASE: url }) },
+        env: {
+          ...INSPECTABLE,
+          ...(url && {
+            ROTA_DATABASE: url,
+            ROTA_MASTER_KEY_FILE: path.join(installation.folder, 'master-key'),
+          }),
+        },
       });
     const open = (readOnly: boolean): Database | Promise<Database> =>
       url === null ? openFile(installation.databaseFile(), { readOnly }) : openPostgres(url);
