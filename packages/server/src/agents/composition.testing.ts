@@ -11,7 +11,6 @@ import { systemRandom } from '../random.ts';
 import { createDefinitions } from '../runs/definitions.ts';
 import { createRuns } from '../runs/runs.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
-import type { Driver } from '../store/driver.ts';
 import { change } from '../store/operation.ts';
 import { createStore } from '../store/store.ts';
 import type { AgentRow, RunRow } from '../store/tables.ts';
@@ -26,6 +25,7 @@ import { createReplica } from './replica.ts';
 import { createRoster } from './roster.ts';
 import { ScriptedAgent } from './scriptedAgent.testing.ts';
 import { Sessions } from './sessions.ts';
+import { noting, StoreWatch } from './storeWatch.testing.ts';
 
 export const START = Date.UTC(2026, 2, 1);
 export const TENANT = 'acme';
@@ -36,12 +36,12 @@ export class Composition {
   readonly keys: ServerKeys;
   /** What was logged as an error. */
   readonly errors: string[] = [];
+  /** The operations of the store that the dispatcher has asked for, by name. */
+  readonly dispatched: string[] = [];
   readonly #database: TestDatabase;
-  /** Operations of the store that have no answer yet. */
-  #underWay = 0;
+  readonly #watch = new StoreWatch();
   #parts: Awaited<ReturnType<Composition['compose']>> | null = null;
   #http: Server | null = null;
-  #frozen: Promise<void> | null = null;
   /** All servers on this database, this one too, and whether they give each other hints. */
   readonly #servers: Set<Composition>;
   readonly #hints: boolean;
@@ -77,7 +77,8 @@ export class Composition {
     // Shorter than the silence after which an agent is cut off.
     for (let ms = 0; ms < 14_000; ms += 100) {
       for (const agent of agents) await agent.flushed();
-      for (const server of this.#servers) if (server.#parts && !server.#frozen) await server.#rest();
+      for (const server of this.#servers)
+        if (server.#parts && !server.#watch.isFrozen) await server.#watch.rest();
       if (await condition()) return;
       this.clock.advance(100);
     }
@@ -86,12 +87,7 @@ export class Composition {
 
   /** Stands still: nothing that it asks of the database is answered until it goes on. */
   freeze(): () => void {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#frozen = promise;
-    return () => {
-      this.#frozen = null;
-      resolve();
-    };
+    return this.#watch.freeze();
   }
 
   async boot(): Promise<void> {
@@ -104,7 +100,7 @@ export class Composition {
 
   async compose() {
     const { clock, keys } = this;
-    const driver = this.#watched(await this.#database.open(clock));
+    const driver = this.#watch.over(await this.#database.open(clock));
     const store = createStore(driver);
     const errors = { write: (line: string) => this.errors.push(line) };
     const log = pino({ level: 'error' }, errors);
@@ -123,7 +119,7 @@ export class Composition {
     const presences = createPresences({ store, clock, sessions, roster, replica });
     const delivery = createDelivery({ store, clock, hints, log, definitions, sessions, replica });
     const dispatcher = createDispatcher({
-      store,
+      store: noting(store, this.dispatched),
       clock,
       hints,
       log,
@@ -231,27 +227,6 @@ export class Composition {
     if (this.#servers.size === 0) await this.#database.release();
   }
 
-  #watched(driver: Driver): Driver {
-    const counted = async <T>(work: () => Promise<T>): Promise<T> => {
-      this.#underWay += 1;
-      try {
-        await this.#frozen;
-        return await work();
-      } finally {
-        this.#underWay -= 1;
-      }
-    };
-    return {
-      write: (operation, key, subject) => counted(() => driver.write(operation, key, subject)),
-      read: (operation) => counted(() => driver.read(operation)),
-      now: () => driver.now(),
-      onCommit: (listener) => driver.onCommit(listener),
-      onRecovery: (listener) => driver.onRecovery(listener),
-      backup: (file) => driver.backup(file),
-      close: () => driver.close(),
-    };
-  }
-
   /** An agent that has joined; it is not connected. */
   async agent(name: string, more: { orderNumber?: number; labels?: Record<string, string> } = {}) {
     const agent = new ScriptedAgent(name, () => this.url);
@@ -259,7 +234,7 @@ export class Composition {
     const read = agent.flushed.bind(agent);
     agent.flushed = async () => {
       await read();
-      if (this.#parts) await this.#rest();
+      if (this.#parts) await this.#watch.rest();
     };
     await this.parts.driver.write(() =>
       change(
@@ -367,22 +342,14 @@ export class Composition {
       // Timers of no time, as loops set them that have more to do.
       this.clock.advance(0);
     }
-    await this.#rest();
-  }
-
-  /** What has come about may be the middle of a step: lets it end, so that its timers are set before a test moves on. */
-  async #rest(): Promise<void> {
-    for (let turns = 0; turns < 3; turns++) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.#underWay > 0) turns = -1;
-    }
+    await this.#watch.rest();
   }
 
   /** Lets all that is under way come to rest: what was sent is read, committed and answered. */
   async quiet(...agents: ScriptedAgent[]): Promise<void> {
     for (let turn = 0; turn < 4; turn++) {
       for (const agent of agents) await agent.flushed();
-      await this.#rest();
+      await this.#watch.rest();
       this.clock.advance(0);
     }
   }

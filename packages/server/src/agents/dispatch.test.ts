@@ -312,6 +312,26 @@ describe('the dispatcher', () => {
     );
   });
 
+  it('begins no transaction and writes nothing while nothing is due: it only reads when something will be', async () => {
+    const server = await Composition.start();
+    await server.job('later', { schedule: 'every 1h' });
+    const agent = await server.online('one');
+    await server.job('now');
+    const id = await server.trigger('now');
+    await carryOut(agent);
+    await server.becomes(id, 'succeeded');
+    await server.quiet(agent);
+    assert.ok(server.dispatched.includes('decideRuns'), 'what is asked for is noted');
+    server.dispatched.length = 0;
+    for (let second = 1; second <= 30; second++) {
+      server.clock.advance(1_000);
+      agent.status();
+      await server.quiet(agent);
+    }
+    assert.ok(server.dispatched.length >= 30, `${server.dispatched.length} looks in 30 s`);
+    assert.deepEqual([...new Set(server.dispatched)], ['readNextWakeAt']);
+  });
+
   it('is not held up by a queued run that cannot be read', async () => {
     const server = await Composition.start();
     await server.job('broken');
