@@ -79,6 +79,18 @@ it('a server works through a pooler, and leans on no session', async (t) => {
   assert(pooler.moved > 0);
 });
 
+it('a pooler that the configuration does not name is refused, before a statement goes over it by its name', async (t) => {
+  const { pooler, address, through } = await pooled();
+  t.after(async () => {
+    pooler.close();
+    await (await testPostgres()).release(address);
+  });
+  await assert.rejects(openPostgres({ ...through, pooler: false }, systemClock), {
+    message: /^a pooler answers in place of the database.*: add pgbouncer=true to the URL/,
+  });
+  assert.deepEqual(pooler.misused, []);
+});
+
 it('a pooler for tests finds what leans on a session', async (t) => {
   const { pooler, address, through } = await pooled();
   t.after(async () => {

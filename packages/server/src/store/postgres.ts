@@ -15,7 +15,7 @@ import {
   isShort,
   type PostgresAddress,
 } from './postgresConnection.ts';
-import { askIdentity, TIMELINE, TimelineChanged } from './postgresIdentity.ts';
+import { askIdentity, refusePooler, TIMELINE, TimelineChanged } from './postgresIdentity.ts';
 import { readColumnTypes, Wire } from './postgresWire.ts';
 import { type DatabaseIdentity, meetDatabase } from './recovery.ts';
 import type { Tables } from './tables.ts';
@@ -57,6 +57,7 @@ export async function openPostgres(
 ): Promise<Driver> {
   const driver = new PostgresDriver(address, clock, options.now);
   try {
+    await driver.refuseHiddenPooler();
     await driver.readSettings();
     if (options.migrated === false) return driver;
     if ((await driver.read(pendingMigrations)).length > 0) await driver.write(migrate);
@@ -177,6 +178,22 @@ class PostgresDriver implements Driver {
     this.#closed = true;
     if (!this.#isIdle()) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
     await this.#pool.end();
+  }
+
+  /** One that is not known of would carry out statements of others, which have the same names. */
+  async refuseHiddenPooler(): Promise<void> {
+    if (!this.#address.pooler) await this.#whileAway(() => this.#refusePoolerOnce());
+  }
+
+  async #refusePoolerOnce(): Promise<void> {
+    const client = await this.#connect();
+    try {
+      await refusePooler(this.#wire, client);
+      client.release();
+    } catch (error) {
+      await this.#giveBack(client, error);
+      throw error;
+    }
   }
 
   /** Commits are durable also where the database's own setting says that they need not be. */

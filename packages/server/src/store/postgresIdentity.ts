@@ -10,6 +10,16 @@ const SYSTEM = 'select "system_identifier"::text as "systemId" from pg_control_s
 /** A transaction has begun on another timeline than the one before. */
 export class TimelineChanged extends Error {}
 
+const HIDDEN_POOLER =
+  'a pooler answers in place of the database, and the configuration names none: add pgbouncer=true to the URL, or set databasePooler: true';
+
+/** A pooler gives its clients numbers that are not those of the database's processes. @throws Error when it is one */
+export async function refusePooler(wire: Wire, client: pg.PoolClient): Promise<void> {
+  const { rows: found } = await wire.ask(client, 'select pg_backend_pid() as "pid"');
+  const given = (client as { processID?: number | null }).processID;
+  if ((found[0] as { pid: number }).pid !== given) throw new Error(HIDDEN_POOLER);
+}
+
 /** Which database answers. Null: it does not say, or not to this user. */
 export async function askIdentity(wire: Wire, client: pg.PoolClient): Promise<DatabaseIdentity | null> {
   const ask = async <R>(text: string): Promise<R | null> => {
