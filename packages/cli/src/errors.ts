@@ -104,8 +104,9 @@ function explainProblem({ problem }: ApiError): Explanation {
 }
 
 /** What happened; a detail that begins with "It" needs the title to say what "it" is. */
-function sentenceOf({ title, detail }: Problem): string {
-  if (detail === '') return title;
+function sentenceOf({ code, title, detail }: Problem): string {
+  // That one speaks to programs, of headers.
+  if (detail === '' || code === 'auth.missing') return title;
   return detail.startsWith('It ') ? `${title}: ${detail}` : detail;
 }
 

@@ -5,7 +5,6 @@ import { fakeServer, jobView, runView } from './fakeServer.testing.ts';
 import { rota } from './rota.testing.ts';
 
 for (const [problem, code] of [
-  ['auth.missing', 4],
   ['auth.forbidden', 4],
   ['job.notFound', 5],
   ['job.revisionConflict', 6],
@@ -23,6 +22,15 @@ for (const [problem, code] of [
     assert.match(err, new RegExp(`said by ${problem}`));
   });
 }
+
+test('without a token it says where one comes from, and nothing of headers', async (t) => {
+  const server = await fakeServer(t, {
+    getJob: () => ({ problem: 'auth.missing', detail: 'Send the header' }),
+  });
+  const { code, err } = await rota(['job', 'show', 'hello'], { env: { ROTA_URL: server.url } });
+  assert.equal(code, 4);
+  assert.match(err, /^rota: A token is needed \(no token is known for this server\)\nnext: rota login\n$/);
+});
 
 test('a server that does not answer is exit code 3, and the next command to type', async () => {
   const { code, err } = await rota(['status'], { env: { ROTA_URL: 'http://127.0.0.1:1' } });

@@ -34,7 +34,7 @@ test('A start that fails leaves the folder free', async (t) => {
   const { port } = new URL(server.url);
   const other = `${server.home}-other`;
   await assert.rejects(startServer({ home: other, listen: `127.0.0.1:${port}`, logTo: 'file', env: {} }), {
-    code: 'EADDRINUSE',
+    message: `another program listens at 127.0.0.1:${port}: end it, or name another place with --listen`,
   });
   const second = await startTestServer(t, { home: other });
   assert.equal((await second.send('GET', '/readyz')).status, 200);

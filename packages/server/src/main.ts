@@ -97,7 +97,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const random = systemRandom;
     composed = await composeServer({ config, store, keyring, clock, random, log, version, name });
     await composed.start();
-    await composed.app.listen({ ...config.listen });
+    await composed.app.listen({ ...config.listen }).catch((error: NodeJS.ErrnoException) => {
+      throw listenFault(error, config.listen);
+    });
     const url = urlOf(config, composed.app.server.address() as AddressInfo);
     lock.publish(process.pid, url);
     log.info({ url, version, home, firstStart }, 'server started');
@@ -333,6 +335,18 @@ const LOOK_MS = 250;
 function logDestination(config: Config) {
   const dest = config.logTo === 'file' ? openSync(join(config.home, 'server.log'), 'a', 0o600) : 1;
   return pino.destination({ dest, sync: false });
+}
+
+/** Why nobody can listen there, in words; the machine's own for what is rare. */
+function listenFault(error: NodeJS.ErrnoException, { host, port }: Config['listen']): Error {
+  const place = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const words: Record<string, string> = {
+    EADDRINUSE: `another program listens at ${place}: end it, or name another place with --listen`,
+    EADDRNOTAVAIL: `this machine has no address ${host}: name one that it has with --listen`,
+    EACCES: `this user may not listen at ${place}: name a port above 1023 with --listen`,
+  };
+  const message = words[error.code ?? ''];
+  return message === undefined ? error : new Error(message, { cause: error });
 }
 
 /** Where a program on this machine reaches the server. */
