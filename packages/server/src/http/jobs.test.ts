@@ -87,7 +87,7 @@ test('Pages stay complete and without repeats while jobs are added and deleted',
 
 test('Filters of a list work together, and a rare label is found behind many jobs', async (t) => {
   const server = await startTestServer(t);
-  await server.send('POST', '/api/v1/apply', {
+  const applied = await server.send('POST', '/api/v1/apply', {
     document: {
       jobs: Array.from({ length: 2_600 }, (_, n) => ({
         name: `j-${String(n).padStart(4, '0')}`,
@@ -97,6 +97,7 @@ test('Filters of a list work together, and a rare label is found behind many job
       })),
     },
   });
+  assert.equal(applied.status, 200, JSON.stringify(applied.json));
   const { names } = await namesOf(server, 'label=rare%3Dyes&limit=50');
   assert.deepEqual(names, ['j-2500']);
   assert.deepEqual((await namesOf(server, 'label=rare&prefix=j-25&enabled=true')).names, ['j-2500']);
