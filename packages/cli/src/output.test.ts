@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bytes, oneLine, printable, relative, took } from './output.ts';
+import { bytes, createOutput, oneLine, printable, relative, took } from './output.ts';
+import type { Ports } from './ports.ts';
 
 test('distances in time read as people say them', () => {
   const samples: [number, string][] = [
@@ -32,4 +33,12 @@ test('text of others is cut, and rid of what a terminal would obey', () => {
   assert.equal(oneLine('a\n\tb  c'), 'a b c');
   assert.equal(oneLine('abcdef', 4), 'abc…');
   assert.equal(printable('a\n\u001b[31mb\u0007'), 'a\n[31mb');
+});
+
+test('a fact of several lines is one line with marks between when it is piped', () => {
+  let written = '';
+  const pipe = { isTTY: false, write: (text: string) => (written += text) };
+  const ports = { out: pipe, err: pipe, env: {}, clock: { now: () => 0 } };
+  createOutput(ports as unknown as Ports, {}).facts([['why', 'It failed.\nLook there.']]);
+  assert.equal(written, 'why\tIt failed. | Look there.\n');
 });

@@ -65,7 +65,11 @@ export function createOutput(ports: Ports, options: { json?: boolean | undefined
       for (const [name, value] of facts) {
         if (value === null || value === '') continue;
         const indented = value.replaceAll('\n', `\n${' '.repeat(width + 2)}`);
-        line(human ? `${style('dim', name.padEnd(width))}  ${indented}` : `${name}\t${oneLine(value)}`);
+        line(
+          human
+            ? `${style('dim', name.padEnd(width))}  ${indented}`
+            : `${name}\t${oneLine(value.replaceAll('\n', ' | '))}`,
+        );
       }
     },
     time: (instant) =>

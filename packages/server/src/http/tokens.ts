@@ -44,10 +44,7 @@ export function tokenHandlers(
       if (result === 'notFound')
         throw new Refusal('token.notFound', `There is no token "${params.id}"; see \`rota token list\`.`);
       if (result === 'lastAdmin')
-        throw new Refusal(
-          'token.lastAdmin',
-          'It would be the last admin token; make another that does not expire first.',
-        );
+        throw new Refusal('token.lastAdmin', 'It can go once there is another that does not expire.');
     },
   };
 }
