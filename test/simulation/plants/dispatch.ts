@@ -41,10 +41,10 @@ export const DISPATCH: Plant[] = [
     name: 'an unknown run is tried again by a timer',
     edits: [
       {
-        file: `${STORE}/dispatch.ts`,
-        find: 'else yield* freeUnknownSlot(run);',
+        file: `${STORE}/unknownRuns.ts`,
+        find: 'yield* freeUnknownSlot(run);',
         replace:
-          "else yield* moveRun(transaction, run, 'resolve', 'queued', { epoch: run.epoch + 1, agentId: null, wakeAt: transaction.now });",
+          "yield* moveRun(transaction, run, 'resolve', 'queued', { epoch: run.epoch + 1, agentId: null, wakeAt: transaction.now });",
       },
     ],
     invariant: 'nextAttemptHasProof',
