@@ -11,6 +11,7 @@ import {
   type Transaction,
   type Value,
 } from '../../packages/server/src/store/operation.ts';
+import { rowReader } from '../../packages/server/src/store/sqliteRows.ts';
 import type { Tables } from '../../packages/server/src/store/tables.ts';
 import type { Kernel } from './kernel.ts';
 import { drawLatency, type Latency, type Seeded } from './random.ts';
@@ -76,22 +77,28 @@ interface Instants {
 
 interface Prepared {
   statement: StatementSync;
-  /** Changes nothing but that servers live, which no text without their table reads. */
-  isBeat: boolean;
-  isAboutReplicas: boolean;
-  /** What it read last, by its values, while nothing has changed since. */
-  read: Map<string, Row[]>;
-  readAt: number;
+  read: (values: readonly Value[]) => Row[];
+  /** The tables that it names. */
+  tables: Table[];
+  /** What it read last, by its values, while nothing has changed since in its tables. */
+  known: Map<string, Row[]>;
+  knownAt: number;
+}
+
+interface Table {
+  /** Grows with each change. */
+  version: number;
 }
 
 const READ_KEPT = 16;
+/** How a text names a table that it reads or changes. */
+const NAMED = /\b(?:from|join|into|update) "(\w+)"/g;
 
 class Copy {
   readonly database = new DatabaseSync(':memory:');
   readonly #prepared = new Map<string, Prepared>();
   #instants: Instants = { begun: 0, committed: 0 };
-  /** Grows with each change, but for those about replicas. */
-  #version = 0;
+  readonly #tables = new Map<string, Table>();
   #isChanging = false;
 
   constructor() {
@@ -107,10 +114,10 @@ class Copy {
   run({ text, values, reads }: Statement): Result {
     if (text.startsWith(SET_SEQUENCE)) return { rows: [], changes: 0 };
     const prepared = this.#prepare(text);
-    if (reads) return { rows: this.#read(prepared, values as Value[]), changes: 0 };
+    if (reads) return { rows: this.#read(prepared, values), changes: 0 };
     if (!this.#isChanging) this.execute('begin');
     this.#isChanging = true;
-    if (!prepared.isBeat) this.#version += 1;
+    for (const table of prepared.tables) table.version += 1;
     return { rows: [], changes: Number(prepared.statement.run(...(values as Value[])).changes) };
   }
 
@@ -122,7 +129,7 @@ class Copy {
   rollback(): void {
     if (this.#isChanging) this.execute('rollback');
     this.#isChanging = false;
-    this.#version += 1;
+    for (const table of this.#tables.values()) table.version += 1;
   }
 
   execute(text: string): void {
@@ -130,18 +137,20 @@ class Copy {
   }
 
   /** Most looks find what the look before found, which is nothing or one row; that is not asked for again. */
-  #read(prepared: Prepared, values: Value[]): Row[] {
-    const { statement, isAboutReplicas, read } = prepared;
-    if (isAboutReplicas || values.length > 2) return statement.all(...values) as Row[];
-    if (prepared.readAt !== this.#version || read.size > READ_KEPT) read.clear();
-    prepared.readAt = this.#version;
+  #read(prepared: Prepared, values: readonly Value[]): Row[] {
+    const { read, tables, known } = prepared;
+    if (values.length > 2) return read(values);
+    let version = 0;
+    for (const table of tables) version += table.version;
+    if (prepared.knownAt !== version || known.size > READ_KEPT) known.clear();
+    prepared.knownAt = version;
     const key = values.join('\n');
-    const known = read.get(key);
-    if (known) return known;
-    const rows = statement.all(...values) as Row[];
+    const found = known.get(key);
+    if (found) return found;
+    const rows = read(values);
     if (rows.length > 1) return rows;
     for (const row of rows) Object.freeze(row);
-    read.set(key, rows);
+    known.set(key, rows);
     return rows;
   }
 
@@ -150,14 +159,27 @@ class Copy {
     if (!prepared) {
       // As the driver of SQLite does it, so that queries are not planned anew each time.
       const statement = this.database.prepare(textOf(text));
-      const isBeat = text.startsWith('update "replicas" ');
-      const isAboutReplicas = text.includes('"replicas"');
-      prepared = { statement, isBeat, isAboutReplicas, read: new Map(), readAt: -1 };
+      const tables = this.#tablesOf(text);
+      prepared = { statement, read: rowReader(statement), tables, known: new Map(), knownAt: -1 };
       if (this.#prepared.size > 500) this.#prepared.clear();
       this.#prepared.set(text, prepared);
     }
     return prepared;
   }
+
+  #tablesOf(text: string): Table[] {
+    const names = new Set([...text.matchAll(NAMED)].map(([, name]) => witnessed(name as string)));
+    return [...names].map((name) => {
+      const table = this.#tables.get(name) ?? { version: 0 };
+      this.#tables.set(name, table);
+      return table;
+    });
+  }
+}
+
+/** What the witnesses write, they write when another table changes. */
+function witnessed(table: string): string {
+  return { simRuns: 'runs', simJobs: 'jobs' }[table] ?? table;
 }
 
 /** The connection ended before the database said what became of a request. */

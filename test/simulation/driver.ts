@@ -75,22 +75,27 @@ export class SimDriver implements Driver {
   async read<T>(operation: (transaction: Transaction) => Operation<T>): Promise<T> {
     if (this.#closed) throw new Error('the store is closed');
     const name = this.asking;
-    return await this.#whileAway(async () => {
-      const answer = Promise.withResolvers<T>();
+    return await this.#whileAway(() => this.#readOnce(name, operation));
+  }
+
+  /** Most of what happens is this: it takes as few promises as it can. */
+  #readOnce<T>(name: string, operation: (transaction: Transaction) => Operation<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const answer = (settle: () => void) => {
+        this.#process.after(this.#database.draw() / 4, `answer to ${name}`, () => {
+          this.#hear(now);
+          settle();
+        });
+      };
       this.#kernel.after(this.#database.draw(), null, `read ${name}`, () => {
         try {
-          answer.resolve(this.#database.read(operation));
+          const value = this.#database.read(operation);
+          answer(() => resolve(value));
         } catch (error) {
-          answer.reject(error);
+          answer(() => reject(error));
         }
       });
       const now = this.#database.clock();
-      try {
-        return await answer.promise;
-      } finally {
-        await this.#process.pause(this.#database.draw() / 4, `answer to ${name}`);
-        this.#hear(now);
-      }
     });
   }
 

@@ -4,13 +4,25 @@ export interface Timer {
   cancel(): void;
 }
 
-interface Event {
-  at: number;
+class Event implements Timer {
+  readonly at: number;
   /** Seeded, so that the order of what happens at one instant is no habit. */
-  tie: number;
-  process: Process | null;
-  what: string;
+  readonly tie: number;
+  readonly process: Process | null;
+  readonly what: string;
   run: (() => void) | null;
+
+  constructor(at: number, tie: number, process: Process | null, what: string, run: () => void) {
+    this.at = at;
+    this.tie = tie;
+    this.process = process;
+    this.what = what;
+    this.run = run;
+  }
+
+  cancel(): void {
+    this.run = null;
+  }
 }
 
 /** What a point in the trace is about: a fault that waits for it strikes these. */
@@ -50,13 +62,9 @@ export class Kernel {
   at(instant: number, process: Process | null, what: string, run: () => void): Timer {
     // Never at the very same instant: time goes on, even in a loop that asks for no delay.
     const at = Math.max(this.now + 0.001, Math.round(instant * 1_000) / 1_000);
-    const event: Event = { at, tie: this.#tie(), process, what, run };
+    const event = new Event(at, this.#tie(), process, what, run);
     this.#push(event);
-    return {
-      cancel() {
-        event.run = null;
-      },
-    };
+    return event;
   }
 
   after(delayMs: number, process: Process | null, what: string, run: () => void): Timer {

@@ -12,6 +12,7 @@ import {
   type Transaction,
   type Value,
 } from './operation.ts';
+import { rowReader } from './sqliteRows.ts';
 import type { Tables } from './tables.ts';
 
 interface Waiting {
@@ -52,10 +53,15 @@ export async function openSqlite(
 
 const DIALECT = { name: 'sqlite', ...NO_LOCKS } as const;
 
+interface Prepared {
+  readonly statement: StatementSync;
+  readonly read: (values: readonly Value[]) => Row[];
+}
+
 class SqliteDriver implements Driver {
   readonly #database: DatabaseSync;
   readonly #clock: Clock;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements = new Map<string, Prepared>();
   readonly #query = new Kysely<Tables>({
     dialect: {
       createAdapter: () => new SqliteAdapter(),
@@ -178,25 +184,26 @@ class SqliteDriver implements Driver {
   }
 
   #statement({ text, values, reads }: Statement): Result {
-    const statement = this.#prepare(text);
-    if (reads) return { rows: statement.all(...(values as Value[])) as Row[], changes: 0 };
+    const { statement, read } = this.#prepare(text);
+    if (reads) return { rows: read(values), changes: 0 };
     return { rows: [], changes: Number(statement.run(...(values as Value[])).changes) };
   }
 
   #execute(text: string): void {
-    this.#prepare(text).run();
+    this.#prepare(text).statement.run();
   }
 
-  #prepare(text: string): StatementSync {
-    let statement = this.#statements.get(text);
-    if (!statement) {
+  #prepare(text: string): Prepared {
+    let prepared = this.#statements.get(text);
+    if (!prepared) {
       // A bare value in a limit, or beside a column that a partial index names, makes SQLite plan the query anew each time
       // it is bound: that takes fifty times as long as a lookup. A sign in front, which does nothing, keeps the plan.
-      statement = this.#database.prepare(text.replaceAll(/(= |limit )\?/g, '$1+?'));
+      const statement = this.#database.prepare(text.replaceAll(/(= |limit )\?/g, '$1+?'));
       // Texts with lists of varying length must not fill the memory.
       if (this.#statements.size > 500) this.#statements.clear();
-      this.#statements.set(text, statement);
+      prepared = { statement, read: rowReader(statement) };
+      this.#statements.set(text, prepared);
     }
-    return statement;
+    return prepared;
   }
 }
