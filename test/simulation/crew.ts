@@ -6,6 +6,9 @@ import type { World } from './world.ts';
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url));
 
+/** Nearly all that a world makes is short-lived: it is thrown away before it is copied. */
+export const EXEC_ARGV = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=32'];
+
 /** What a worker is asked: a world, and whether to live through it a second time and compare. */
 export interface Task {
   world: World;
@@ -21,7 +24,7 @@ export interface Answer extends Outcome {
 export async function simulateAll(
   tasks: Iterable<Task>,
   onAnswer: (answer: Answer, index: number) => void,
-  options: { workers?: number; execArgv?: string[] } = {},
+  options: { workers?: number } = {},
 ): Promise<void> {
   const waiting = tasks[Symbol.iterator]();
   let asked = 0;
@@ -59,12 +62,7 @@ export async function simulateAll(
     });
   const crew = Array.from({ length: options.workers ?? availableParallelism() }, () =>
     fork(WORKER, {
-      // Nearly all that a world makes is short-lived: it is thrown away before it is copied.
-      execArgv: [
-        '--disable-warning=ExperimentalWarning',
-        '--max-semi-space-size=32',
-        ...(options.execArgv ?? []),
-      ],
+      execArgv: EXEC_ARGV,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     }),
   );

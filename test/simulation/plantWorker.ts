@@ -2,6 +2,8 @@ import { setPriority } from 'node:os';
 import { worldOf } from './plants/plant.ts';
 import { PLANTS } from './plants.ts';
 import type { simulate } from './simulate.ts';
+// The modules that no plant touches.
+import './simulate.ts';
 
 // Virtual time can wait; what runs in real time beside it cannot.
 setPriority(10);

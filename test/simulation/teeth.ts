@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { EXEC_ARGV } from './crew.ts';
 import type { Plant } from './plants/plant.ts';
 import { PLANTS } from './plants.ts';
 import type { PlantOutcome, PlantTask } from './plantWorker.ts';
@@ -24,7 +25,7 @@ export async function biteAll(seeds: number): Promise<{ plant: Plant; outcome: P
   const waiting = PLANTS.entries();
   const crew = Array.from({ length: availableParallelism() }, () =>
     fork(WORKER, {
-      execArgv: ['--disable-warning=ExperimentalWarning', '--import', LOADER],
+      execArgv: [...EXEC_ARGV, '--import', LOADER],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     }),
   );
