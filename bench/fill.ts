@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import type { AttemptEnd, ServerKey } from '@rota/contract';
+import type { ServerKey } from '@rota/contract';
 import { generateKeys, type Identity } from '../packages/agent/src/identity.ts';
 import { newId, systemRandom } from '../packages/server/src/random.ts';
 import type { Database } from './database.ts';
@@ -79,24 +79,6 @@ export function* dailyJobs(count: number, now: number): Generator<FilledJob> {
     };
   }
 }
-
-/** How an attempt of a scripted agent ends. */
-export const SUCCEEDED: AttemptEnd = {
-  outcome: 'succeeded',
-  reason: null,
-  exitCode: 0,
-  signal: null,
-  error: null,
-  durationMs: 1,
-  cpuMs: 1,
-  maxRssBytes: 1,
-  outputBytes: 0,
-  outputDroppedBytes: 0,
-  http: null,
-  steps: [],
-  result: null,
-  summary: null,
-};
 
 /**
  * Writes agents straight into a database, as if they had joined.

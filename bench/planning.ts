@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { SUCCEEDED } from '../packages/server/src/attemptReports.testing.ts';
 import type { Clock } from '../packages/server/src/clock.ts';
 import { newId, systemRandom } from '../packages/server/src/random.ts';
 import { createDefinitions } from '../packages/server/src/runs/definitions.ts';
@@ -12,7 +13,7 @@ import { openSqlite } from '../packages/server/src/store/sqlite.ts';
 import { createStore, type Store } from '../packages/server/src/store/store.ts';
 import { openFile, withDatabase } from './database.ts';
 import { type Spread, shown, shownSpread, spreadOf, table } from './figures.ts';
-import { dailyJobs, type FilledJob, fillAgents, fillJobs, SUCCEEDED } from './fill.ts';
+import { dailyJobs, type FilledJob, fillAgents, fillJobs } from './fill.ts';
 import { describeFdatasyncs, fdatasyncs } from './limits.ts';
 
 const STORED = [1_000, 100_000, 1_000_000];

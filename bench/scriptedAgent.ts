@@ -8,7 +8,7 @@ import { createSigner, type Identity } from '../packages/agent/src/identity.ts';
 import type { Log } from '../packages/agent/src/ports.ts';
 import { type SessionPorts, startSession } from '../packages/agent/src/session.ts';
 import { webSocketConnect } from '../packages/agent/src/webSocket.ts';
-import { SUCCEEDED } from './fill.ts';
+import { SUCCEEDED } from '../packages/server/src/attemptReports.testing.ts';
 
 const [identitiesFile = '', order, ...urls] = process.argv.slice(2);
 const MAX_PARALLEL = 10_000;

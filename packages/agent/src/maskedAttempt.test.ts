@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
@@ -41,25 +43,34 @@ function assertNothingIsTold(id: string): void {
     }
 }
 
-/** Runs steps to their end; what the server does not acknowledge stays in the spool. */
-async function run(steps: Step[]): Promise<{ id: string; end: Awaited<ReturnType<typeof server.ended>> }> {
+/** Begins to run steps; what the server does not acknowledge stays in the spool. */
+async function begin(steps: Step[]): Promise<string> {
   await start();
   server.acks = false;
-  const id = await server.run(command('true'), { steps, secrets });
-  return { id, end: await server.ended(id) };
+  return server.run(command('true'), { steps, secrets });
 }
 
 test('a command that tells its secret in all ways tells nobody', async () => {
+  const heard = `${folder}/heard`;
+  execFileSync('mkfifo', [heard]);
+  // The second half of a value is written when the first has been read.
   const script = `const v = process.env.V, w = (s) => require('fs').writeSync(1, s + '\\n');
     w(v); w(encodeURIComponent(v)); w(JSON.stringify(v)); w(JSON.stringify(v).replace('ß', '\\\\u00df'));
     w(Buffer.from(v).toString('base64')); w(Buffer.from('user:' + v).toString('base64'));
     w('rota:result ' + JSON.stringify({ v })); w('rota:summary ' + v);
-    require('fs').writeSync(2, v.slice(0, 9)); setTimeout(() => require('fs').writeSync(2, v.slice(9)), 100);`;
-  const env = { V: '{{ TOKEN }}', N: process.execPath, S: script };
-  const { id, end } = await run([step('main', command('"$N" -e "$S"', { env }))]);
+    require('fs').writeSync(2, 'half\\n' + v.slice(0, 9)); require('fs').readFileSync(process.env.H);
+    require('fs').writeSync(2, v.slice(9));`;
+  const env = { V: '{{ TOKEN }}', N: process.execPath, S: script, H: heard };
+  const id = await begin([step('main', command('"$N" -e "$S"', { env }))]);
+  const lines = () => server.of(id).output.split('\n');
+  await server.until(
+    () => lines().includes('half') && lines().filter((line) => /\*/.test(line)).length === 8,
+  );
+  await writeFile(heard, '');
+  const end = await server.ended(id);
   assert.equal(end.outcome, 'succeeded', server.of(id).output);
   const { output } = server.of(id);
-  assert.match(output, /^\*\*\*\n\*\*\*\n"\*\*\*"\n"\*\*\*"\n\*\*\*/);
+  assert.match(output.replace('half\n', ''), /^\*\*\*\n\*\*\*\n"\*\*\*"\n"\*\*\*"\n\*\*\*/);
   assert.equal(output.match(/\*\*\*/g)?.length, 9);
   assert.deepEqual([end.result, end.summary], ['{"v":"***"}', '***']);
   assert.equal(end.outputBytes, output.length);
@@ -80,7 +91,7 @@ test('an answer that tells the secret tells nobody, and later steps read it as i
     const base = `http://127.0.0.1:${(echo.address() as AddressInfo).port}`;
     const get = (path: string, changes: Partial<Parameters<typeof defineHttp>[0]> = {}) =>
       defineHttp({ url: `${base}${path}`, ...changes });
-    const { id, end } = await run([
+    const id = await begin([
       step('ask', get('/?q={{ TOKEN | url }}')),
       step(
         'use',
@@ -89,6 +100,7 @@ test('an answer that tells the secret tells nobody, and later steps read it as i
       step('wrong', get('/', { expect: { json: { '$.token': 'other' } } }), { continueOnFailure: true }),
       step('sent', get('/gone', { redirects: 0 })),
     ]);
+    const end = await server.ended(id);
     const [ask, use, wrong, sent] = end.steps;
     assert.deepEqual([ask?.state, use?.state], ['succeeded', 'succeeded']);
     assert.equal(ask?.http?.url, `${base}/?q=***`);

@@ -82,8 +82,8 @@ test('an address that is none, and a token file that is not there, are wrong usa
 
 test('the home is ROTA_HOME, /var/lib/rota for root, else the XDG state folder', () => {
   const ports = (env: object, uid: number) =>
-    ({ env, uid, userHome: '/home/u', cwd: '/work' }) as unknown as Ports;
-  assert.equal(rotaHome(ports({ ROTA_HOME: 'here' }, 0)), '/work/here');
+    ({ env, uid, userHome: '/home/u', cwd: '/home/u/folder' }) as unknown as Ports;
+  assert.equal(rotaHome(ports({ ROTA_HOME: 'here' }, 0)), '/home/u/folder/here');
   assert.equal(rotaHome(ports({}, 0)), '/var/lib/rota');
   assert.equal(rotaHome(ports({}, 1000)), '/home/u/.local/state/rota');
   assert.equal(rotaHome(ports({ XDG_STATE_HOME: '/state' }, 1000)), '/state/rota');

@@ -1,27 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { StepResult } from '@rota/contract';
+import { BEGUN } from '../attemptReports.testing.ts';
 import { Composition } from './composition.testing.ts';
 import { permitOf, type ScriptedAgent } from './scriptedAgent.testing.ts';
-
-const STEP: StepResult = {
-  index: 0,
-  name: 'fetch',
-  state: 'running',
-  reason: null,
-  detail: null,
-  tries: 1,
-  startedMs: 5,
-  durationMs: null,
-  exitCode: null,
-  signal: null,
-  error: null,
-  http: null,
-  result: null,
-  summary: null,
-  outputFrom: 0,
-  outputTo: null,
-};
 
 const CHAIN = {
   command: undefined,
@@ -48,13 +30,20 @@ describe('a chain', () => {
     const runId = await server.trigger('a');
     const { offer } = await take(agent);
     const { attemptId, epoch } = offer;
-    agent.send({ type: 'step', attemptId, epoch, step: STEP });
+    agent.send({ type: 'step', attemptId, epoch, step: BEGUN });
     agent.send({ type: 'progress', attemptId, epoch, percent: 40 });
     const read = async () => (await server.store.attemptsOfRun({ tenantId: 'acme', runId }))[0];
     await server.until(async () => (await read())?.progress === 40 && (await read())?.steps.length === 1);
     assert.equal((await read())?.steps[0]?.state, 'running');
-    const done: StepResult = { ...STEP, state: 'failed', reason: 'exitStatus', exitCode: 3, outputTo: 0 };
-    const rest: StepResult = { ...STEP, index: 1, name: 'store', state: 'notRun', tries: 0, startedMs: null };
+    const done: StepResult = { ...BEGUN, state: 'failed', reason: 'exitStatus', exitCode: 3, outputTo: 0 };
+    const rest: StepResult = {
+      ...BEGUN,
+      index: 1,
+      name: 'store',
+      state: 'notRun',
+      tries: 0,
+      startedMs: null,
+    };
     agent.ended(offer, { outcome: 'failed', exitCode: 3, steps: [done, rest], summary: 'half' });
     await server.becomes(runId, 'failed');
     assert.deepEqual(

@@ -10,6 +10,7 @@ import {
   type ServerMessage,
 } from '@rota/contract';
 import { WebSocket } from 'ws';
+import { SUCCEEDED } from '../attemptReports.testing.ts';
 import { signText } from './permits.ts';
 
 type Of<Type extends ServerMessage['type']> = Extract<ServerMessage, { type: Type }>;
@@ -247,7 +248,7 @@ export class ScriptedAgent {
   ended(attempt: { attemptId: string; epoch: number }, end: Partial<Ended['end']> = {}): void {
     const { attemptId, epoch } = attempt;
     const journalSeq = this.journal(attempt, 'ended');
-    this.send({ type: 'ended', attemptId, epoch, seq: 99, end: { ...SUCCESS, ...end }, journalSeq });
+    this.send({ type: 'ended', attemptId, epoch, seq: 99, end: { ...SUCCEEDED, ...end }, journalSeq });
   }
 
   /** Ends an attempt and sees that the server has committed it: it is of no more interest but to one that loses that. */
@@ -261,7 +262,7 @@ export class ScriptedAgent {
       if (ack.attemptId === attempt.attemptId && ack.done) break;
     }
     this.disk.journal = this.disk.journal.filter(({ attemptId }) => attemptId !== attempt.attemptId);
-    this.#remember(attempt, { ...SUCCESS, ...end });
+    this.#remember(attempt, { ...SUCCEEDED, ...end });
   }
 
   #remember({ attemptId, epoch }: { attemptId: string; epoch: number }, end: Ended['end'] | null): void {
@@ -302,23 +303,6 @@ function newKeys(): { publicKey: string; privateKey: KeyObject } {
 export function permitOf(message: Of<'permit'>): Permit {
   return JSON.parse(message.payload) as Permit;
 }
-
-const SUCCESS: Ended['end'] = {
-  outcome: 'succeeded',
-  reason: null,
-  exitCode: 0,
-  signal: null,
-  error: null,
-  durationMs: 5,
-  cpuMs: 1,
-  maxRssBytes: 1,
-  outputBytes: 0,
-  outputDroppedBytes: 0,
-  http: null,
-  steps: [],
-  result: null,
-  summary: null,
-};
 
 const FACTS: Resume['facts'] = {
   hostname: 'host',

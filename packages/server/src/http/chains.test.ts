@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { AttemptEnd, StepResult } from '@rota/contract';
+import { SUCCEEDED } from '../attemptReports.testing.ts';
 import { JOINING, startTestServer, type TestServer } from '../server.testing.ts';
 
 const STEP: StepResult = {
@@ -21,22 +22,7 @@ const STEP: StepResult = {
   outputFrom: 0,
   outputTo: 4,
 };
-const END: AttemptEnd = {
-  outcome: 'failed',
-  reason: 'exitStatus',
-  exitCode: 3,
-  signal: null,
-  error: null,
-  durationMs: 5,
-  cpuMs: 1,
-  maxRssBytes: 1,
-  outputBytes: 0,
-  outputDroppedBytes: 0,
-  http: null,
-  steps: [],
-  result: null,
-  summary: null,
-};
+const END: AttemptEnd = { ...SUCCEEDED, outcome: 'failed', reason: 'exitStatus', exitCode: 3 };
 
 /** A server with a job, whose agent's part is played straight through the store. */
 async function playing(t: TestContext, document: Record<string, unknown>) {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { isTerminal, type RunState } from '@rota/contract';
+import { BEGUN } from '../attemptReports.testing.ts';
 import { systemClock } from '../clock.ts';
 import { testPostgres } from '../postgres.testing.ts';
 import { isLegal, RUN_EVENTS, type RunEvent } from '../runs/machine.ts';
@@ -340,24 +341,7 @@ describe('two servers at one instant', () => {
       await a.job(name);
       const id = await a.inState('running', name, 'one');
       const key = await a.key(id);
-      const step = {
-        index: 0,
-        name: 'main',
-        state: 'running',
-        reason: null,
-        detail: null,
-        tries: 1,
-        startedMs: 0,
-        durationMs: null,
-        exitCode: null,
-        signal: null,
-        error: null,
-        http: null,
-        result: null,
-        summary: null,
-        outputFrom: 0,
-        outputTo: null,
-      } as const;
+      const step = { ...BEGUN, name: 'main' };
       await both<unknown>(
         round,
         () => a.store.storeStep({ ...key, step }),

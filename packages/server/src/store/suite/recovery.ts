@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { HistoryAttempt } from '@rota/contract';
+import { SUCCEEDED } from '../../attemptReports.testing.ts';
 import { attemptIdOf, runIdOf } from '../../runs/ids.ts';
 import type { Decision } from '../dispatch.ts';
 import { EPOCH_LEAP } from '../holding.ts';
 import type { RecoveryRow } from '../tables.ts';
-import { DAY, MINUTE, type Open, SECOND, START, SUCCESS, World } from './world.ts';
+import { DAY, MINUTE, type Open, SECOND, START, World } from './world.ts';
 
 /** An attempt of a scheduled run as its agent tells of it. */
 function told(jobId: string, scheduledFor: number, more: Partial<HistoryAttempt> = {}): HistoryAttempt {
@@ -35,7 +36,12 @@ function told(jobId: string, scheduledFor: number, more: Partial<HistoryAttempt>
 }
 
 const ended = (jobId: string, scheduledFor: number, more: Partial<HistoryAttempt> = {}) =>
-  told(jobId, scheduledFor, { state: 'ended', end: { ...SUCCESS, exitCode: 0 }, endedMsAgo: 1_000, ...more });
+  told(jobId, scheduledFor, {
+    state: 'ended',
+    end: { ...SUCCEEDED, exitCode: 0 },
+    endedMsAgo: 1_000,
+    ...more,
+  });
 
 const runIdIn = ({ attemptId }: HistoryAttempt) => attemptId.replace(/-\d+$/, '');
 
@@ -299,7 +305,7 @@ export function recoverySuite(open: Open): void {
       world.pass(20 * SECOND);
       await recover(world);
       const session = await resume(world, 'one');
-      const first = ended('a', START + 1_000, { end: { ...SUCCESS, outcome: 'failed', exitCode: 3 } });
+      const first = ended('a', START + 1_000, { end: { ...SUCCEEDED, outcome: 'failed', exitCode: 3 } });
       const second = told('a', START + 2_000);
       const attempts = [second, first];
       const adopted = await world.store.adoptAttempts({ ...session, attempts });

@@ -1,29 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { StepResult } from '@rota/contract';
+import { BEGUN } from '../../attemptReports.testing.ts';
 import type { StepRow } from '../tables.ts';
 import { type AttemptMessage, MINUTE, type Open, World } from './world.ts';
 
-const STEP: StepResult = {
-  index: 0,
-  name: 'fetch',
-  state: 'running',
-  reason: null,
-  detail: null,
-  tries: 1,
-  startedMs: 5,
-  durationMs: null,
-  exitCode: null,
-  signal: null,
-  error: null,
-  http: null,
-  result: null,
-  summary: null,
-  outputFrom: 0,
-  outputTo: null,
-};
 const DONE: StepResult = {
-  ...STEP,
+  ...BEGUN,
   state: 'succeeded',
   durationMs: 7,
   exitCode: 0,
@@ -44,7 +27,7 @@ export function stepsSuite(open: Open): void {
     return { world, id, key: await world.key(id) };
   };
   const tell = (world: World, key: AttemptMessage, step: Partial<StepResult>) =>
-    world.store.storeStep({ ...key, step: { ...STEP, ...step } });
+    world.store.storeStep({ ...key, step: { ...BEGUN, ...step } });
   const stepsOf = async (world: World, attemptId: string) =>
     (
       await world.rows<StepRow>('select * from "steps" where "attemptId" = ? order by "index"', attemptId)
@@ -129,7 +112,7 @@ export function stepsSuite(open: Open): void {
       await tell(world, key, { index: 3, name: 'gone' });
       const steps: StepResult[] = [
         { ...DONE, state: 'failed', exitCode: 3 },
-        { ...STEP, index: 1, name: 'store', state: 'notRun', tries: 0 },
+        { ...BEGUN, index: 1, name: 'store', state: 'notRun', tries: 0 },
       ];
       await world.end(key, { outcome: 'failed', exitCode: 3, steps, result: '{"n":2}', summary: 'half' });
       assert.deepEqual(await stepsOf(world, key.attemptId), ['fetch failed 1', 'store notRun 0']);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { AttemptEnd } from '@rota/contract';
+import { SUCCEEDED } from '../../attemptReports.testing.ts';
 import type { Clock } from '../../clock.ts';
 import { attemptIdOf, runIdOf } from '../../runs/ids.ts';
 import type { Decision } from '../dispatch.ts';
@@ -16,23 +17,6 @@ export const START = Date.UTC(2026, 2, 1);
 export const SECOND = 1_000;
 export const MINUTE = 60_000;
 export const DAY = 86_400_000;
-
-export const SUCCESS: AttemptEnd = {
-  outcome: 'succeeded',
-  reason: null,
-  exitCode: 0,
-  signal: null,
-  error: null,
-  durationMs: 5,
-  cpuMs: 1,
-  maxRssBytes: 1,
-  outputBytes: 0,
-  outputDroppedBytes: 0,
-  http: null,
-  steps: [],
-  result: null,
-  summary: null,
-};
 
 const FACTS = {
   hostname: 'host',
@@ -281,7 +265,7 @@ export class World {
   }
 
   end(key: AttemptMessage, end: Partial<AttemptEnd> = {}, journalSeq = 3) {
-    return this.store.endAttempt({ ...key, seq: 1_000, end: { ...SUCCESS, ...end }, journalSeq });
+    return this.store.endAttempt({ ...key, seq: 1_000, end: { ...SUCCEEDED, ...end }, journalSeq });
   }
 
   refuse(key: AttemptMessage, journalSeq = 2) {
