@@ -58,6 +58,7 @@ test('A value has no place in the arguments, and what cannot be is refused befor
     assert.equal(out, '');
     assert.match(err, expected);
   };
+  await refused([], /piped in is not text in UTF-8.*base64/, { input: 'h\uFFFD\uFFFD' });
   await refused(['a-value'], /too many arguments|argument/);
   await refused(['--value', 'a-value'], /unknown option|--value/);
   await refused(['--value-file', 'none'], /none cannot be read: ENOENT/);

@@ -54,11 +54,17 @@ async function contentOf(name: string, options: SetOptions, { ports }: Cli): Pro
   if (agentEnv !== undefined) return { agentEnv };
   if (agentFile !== undefined) return { agentFile };
   if (valueFile !== undefined) return { value: ended(readValue(resolve(ports.cwd, valueFile)), exact) };
-  if (!ports.stdin.isTTY) return { value: ended(await ports.stdin.text(), exact) };
+  if (!ports.stdin.isTTY) return { value: ended(asText(await ports.stdin.text()), exact) };
   const value = await ports.stdin.ask(`Value of ${name}: `, true);
   if (value !== (await ports.stdin.ask('The same again: ', true)))
     throw new CliError('the two differ; nothing was set');
   return { value };
+}
+
+/** What reads the input puts this character in place of bytes that are no text: another value than the one that was meant. */
+function asText(input: string): string {
+  if (!input.includes('\uFFFD')) return input;
+  throw new CliError('the value that is piped in is not text in UTF-8: write other bytes as base64');
 }
 
 /** Editors and `echo` end a file with a line break that is not meant. */

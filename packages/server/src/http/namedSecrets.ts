@@ -1,4 +1,4 @@
-import { type Fault, type JobDefinition, nearest, requiredSecretsOf } from '@rota/contract';
+import { type Fault, type JobDefinition, LIMITS, nearest, requiredSecretsOf } from '@rota/contract';
 import { faulty } from './errors.ts';
 import type { Services } from './services.ts';
 
@@ -28,11 +28,15 @@ export async function checkSecrets(
   );
   if (named.length === 0) return;
   const known = await store.readSecretNames({ tenantId });
-  const faults = named.flatMap(({ job, name, path }): Fault[] => {
-    const names = known.filter((each) => each.job === '' || each.job === job).map((each) => each.name);
-    if (names.includes(name)) return [];
-    const message = `there is no secret "${name}"${nearest(name, names)}; make it with \`rota secret set ${name}\``;
-    return [{ path, code: 'value', message }];
+  const namesFor = (job: string) =>
+    known.filter((each) => each.job === '' || each.job === job).map(({ name }) => name);
+  const places = new Set(known.map(({ job, name }) => `${job}/${name}`));
+  const missing = named.filter(({ job, name }) => !places.has(`/${name}`) && !places.has(`${job}/${name}`));
+  const faults = missing.map(({ job, name, path }, index): Fault => {
+    // Names are compared only for those that are told: a document may lack very many.
+    const hint = index < LIMITS.faultsReported ? nearest(name, namesFor(job)) : '';
+    const message = `there is no secret "${name}"${hint}; make it with \`rota secret set ${name}\``;
+    return { path, code: 'value', message };
   });
   if (faults.length > 0) throw faulty('document.invalid', faults);
 }

@@ -150,6 +150,22 @@ test('A job that names a secret that there is not is not saved, and neither is i
   assert.equal((await server.send('PUT', '/api/v1/jobs/c', { command: 'echo {{' })).status === 200, false);
 });
 
+test('Very many jobs that name secrets that there are not are counted, and only the first are told', async (t) => {
+  const server = await startTestServer(t);
+  await put(server, 'TOKEN', { value: VALUE });
+  const jobs = Array.from({ length: 1_000 }, (_, n) => ({
+    name: `job-${n}`,
+    command: 'true',
+    env: { A: n % 2 === 0 ? '{{ TOKEN }}' : '{{ TOKEM }}' },
+  }));
+  const answer = await server.send('POST', '/api/v1/apply', { document: { jobs } });
+  const { faults = [], faultsOmitted } = assertProblem(answer, 'document.invalid');
+  assert.deepEqual([faults.length, faultsOmitted], [LIMITS.faultsReported, 500 - LIMITS.faultsReported]);
+  const last = LIMITS.faultsReported * 2 - 1;
+  assert.equal(faults.at(-1)?.path, `jobs[${last}].command`);
+  assert.match(faults.at(-1)?.message ?? '', /did you mean "TOKEN"/);
+});
+
 test('A permit carries the secrets that its steps name, as its job has them, and no others', async (t) => {
   const server = await startTestServer(t);
   const agent = await joinAgent(t, server);
