@@ -349,20 +349,18 @@ export function* openRunsOfAgent(
   );
 }
 
+/** One look at an index for each state. */
+const NEXT_WAKES = ['planned', 'queued', 'offered', 'starting', 'running', 'unknown'].map(
+  (state) =>
+    `select (select "wakeAt" from "runs" where "state" = '${state}' and "wakeAt" is not null order by "wakeAt" limit 1) as "wakeAt"`,
+);
+const NEXT_WAKE = `select min("wakeAt") as "wakeAt" from (${NEXT_WAKES.join(' union all ')}) as "first"`;
+
 /** When the scheduler must look at any run next; null when nothing waits for time. */
 export function* readNextWakeAt(
-  transaction: Transaction,
+  _transaction: Transaction,
   _input: Record<never, never>,
 ): Operation<number | null> {
-  const first = yield* together(
-    transaction,
-    ['planned', 'queued', 'offered', 'starting', 'running', 'unknown'].map((state) =>
-      row<{ wakeAt: number }>(
-        'select "wakeAt" from "runs" where "state" = ? and "wakeAt" is not null order by "wakeAt" limit 1',
-        state,
-      ),
-    ),
-  );
-  const times = first.flatMap((found) => (found ? [found.wakeAt] : []));
-  return times.length === 0 ? null : Math.min(...times);
+  const first = yield* row<{ wakeAt: number | null }>(NEXT_WAKE);
+  return first?.wakeAt ?? null;
 }
