@@ -3,7 +3,7 @@ import { RE2JS } from 're2js';
 import { nearest } from './faults.ts';
 import { LIMITS } from './names.ts';
 import { patternFault } from './pattern.ts';
-import type { Situation } from './scope.ts';
+import { type Situation, Withheld } from './scope.ts';
 import type { Names } from './templateFaults.ts';
 
 /**
@@ -158,12 +158,22 @@ function emptyEnvironment(): Environment {
   );
 }
 
-/** JSON as the language has it: whole numbers are int, others double; what is not there is null. */
+/** JSON as the language has it: whole numbers are int, others double; what is not there is null, and what is withheld throws. */
 function celValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return value.map(celValue);
   if (value === null || typeof value !== 'object') return value ?? null;
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, celValue(field)]));
+  const fields = Object.entries(value);
+  const converted = Array.isArray(value)
+    ? value.map(celValue)
+    : Object.fromEntries(fields.map(([name, field]) => [name, celValue(field)]));
+  for (const [name, field] of fields) {
+    if (!(field instanceof Withheld)) continue;
+    const get = () => {
+      throw new ExpressionError(field.why);
+    };
+    Object.defineProperty(converted, name, { get, enumerable: true });
+  }
+  return converted;
 }
 
 /** Elements of all lists, and fields of all objects, whatever they stand in. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expressionFault } from './expression.ts';
-import type { Situation, StepScope } from './scope.ts';
+import { type Situation, type StepScope, Withheld } from './scope.ts';
 import { defineWhen, unmetBy, WhenError, type WhenField } from './when.ts';
 
 const FETCH: StepScope = {
@@ -86,6 +86,24 @@ test('A condition that has no answer is an error, not a no', () => {
   ] as WhenField[]) {
     assert.throws(() => unmet(when), WhenError, JSON.stringify(when));
   }
+});
+
+test('A condition that looks at what is withheld has no answer, and says why; the rest can be looked at', () => {
+  const result = { tokens: [new Withheld('it is gone'), 'fine'], rows: 3 };
+  const fetch = { ...FETCH, result, summary: new Withheld('it is lost') };
+  const situation = { ...SITUATION, steps: { fetch } };
+  for (const [expression, why] of [
+    ['steps.fetch.result.tokens[0] == "***"', /it is gone/],
+    ['steps.fetch.result.tokens.exists(token, token == "fine")', /it is gone/],
+    ['steps.fetch.summary == null', /it is lost/],
+  ] as const)
+    assert.throws(
+      () => unmet({ expression }, situation),
+      (error) => error instanceof WhenError && why.test(error.message),
+      expression,
+    );
+  const rest = 'steps.fetch.result.rows == 3 && steps.fetch.result.tokens[1] == "fine" && size(steps) == 1';
+  assert.equal(unmet({ expression: rest }, situation), null);
 });
 
 test('What an expression says of itself is one short line', () => {
