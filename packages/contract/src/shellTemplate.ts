@@ -1,3 +1,4 @@
+import { AS_CODE, faultInCommand } from './shellCommands.ts';
 import { type Template, TemplateError } from './template.ts';
 
 /**
@@ -12,15 +13,7 @@ export type Placed = (string | { template: Template; inQuotes: boolean })[];
 /** Stands for a template while the text is read: no command may hold it. */
 const MARK = '\u0000';
 const IN_ENV = 'put the value into `env` and use that variable';
-const AS_CODE = 'bash runs commands that such a text holds; check the value first, and give it in `env`';
 const RESERVED = ['if', 'then', 'elif', 'else', 'fi', 'while', 'until', 'do', 'done', '{', '}', '!', 'time'];
-const SHELLS = ['sh', 'bash', 'dash', 'ash', 'ksh', 'mksh', 'zsh', 'fish', 'su', 'runuser'];
-/** They run their arguments as a shell text. */
-const RUN_TEXT = ['eval', 'trap', 'alias'];
-/** They take names of variables, whose subscripts bash evaluates. */
-const TAKE_NAMES = ['unset', 'read', 'mapfile', 'readarray', 'getopts'];
-const DECLARE = ['declare', 'typeset', 'local', 'export', 'readonly'];
-const SSH_OPTIONS_WITH_VALUE = /^-[A-Za-z0-9]*[BbcDEeFIiJLlmOopQRSWw]$/;
 
 /** Gives each template its place. @throws TemplateError when one cannot have any */
 export function placeInShell(pieces: readonly (string | Template)[]): Placed {
@@ -36,36 +29,6 @@ export function placeInShell(pieces: readonly (string | Template)[]): Placed {
     if (template) placed.push({ template, inQuotes: inQuotes[index] === true });
   });
   return placed;
-}
-
-/**
- * Whether an argument is read as a shell text by the command that it is given to. `before` are the words before it.
- */
-export function isShellText(before: readonly string[]): boolean {
-  const names = before.map((word) => word.replace(/^.*\//, ''));
-  const [command] = names[0] === 'command' || names[0] === 'builtin' ? names.slice(1) : names;
-  if (command !== undefined && RUN_TEXT.includes(command)) return true;
-  const last = names.at(-1) ?? '';
-  if (names.some((name) => SHELLS.includes(name)) && /^(-[a-z]*c[a-z]*|--command)$/.test(last)) return true;
-  const ssh = names.indexOf('ssh');
-  return ssh >= 0 && names[ssh - 1]?.startsWith('-') !== true && hasHost(names.slice(ssh + 1));
-}
-
-function hasHost(words: readonly string[]): boolean {
-  for (let index = 0; index < words.length; index++) {
-    const word = words[index] as string;
-    if (!word.startsWith('-')) return true;
-    if (SSH_OPTIONS_WITH_VALUE.test(word)) index++;
-  }
-  return false;
-}
-
-/** Why a template must not stand in a shell text of a shell text, where only a quoted value is safe; null when it may. */
-export function faultInShellText({ source, filters }: Template, wordBefore: string): string | null {
-  const open = (mark: string) => wordBefore.split(mark).length % 2 === 0;
-  const plain = !open("'") && !open('\\"') && !wordBefore.includes('`');
-  if (filters.at(-1)?.name === 'shell' && plain) return null;
-  return `${source} is read as a shell text by the command that it is given to; write \`| shell\` and no quotes around it there, or give the value in \`env\``;
 }
 
 /** A command of the text as far as it has been read. */
@@ -378,18 +341,8 @@ class ShellReader {
     if (this.#inBraces > 0) return this.#refused('stands in the braces of a parameter');
     if (inTest) return this.#refused('stands in [[ … ]]', 'bash may read it as arithmetic there; use [ … ]');
     if (/^[A-Za-z_]\w*\[[^\]]*$/.test(word)) return this.#refused('stands in a subscript', AS_CODE);
-    if (isShellText(words)) {
-      const fault = faultInShellText(template, word);
-      if (fault !== null) return new TemplateError(fault);
-    }
-    const [command = ''] = words;
-    if (command === 'let') return this.#refused('stands in arithmetic', AS_CODE);
-    if (TAKE_NAMES.includes(command))
-      return this.#refused(`is read as the name of a variable by ${command}`, AS_CODE);
-    if (DECLARE.includes(command) && !word.includes('='))
-      return this.#refused(`is read as the name of a variable by ${command}`, AS_CODE);
-    if (['printf', 'test', '['].includes(command) && words.at(-1) === '-v')
-      return this.#refused('is read as the name of a variable', AS_CODE);
+    const fault = faultInCommand(template, words, word);
+    if (fault !== null) return this.#refused(fault.where, fault.remedy);
     if (this.#integers && isAssignment(word))
       return this.#refused('may be given to a variable of type integer', AS_CODE);
     return null;
