@@ -1,6 +1,6 @@
-import type { Permit } from './agentProtocol.ts';
 import type { Labels } from './labels.ts';
 import type { ParamValue } from './params.ts';
+import type { Permit } from './permit.ts';
 import type { StepState } from './step.ts';
 import type { LocalTime } from './when.ts';
 
