@@ -1,5 +1,5 @@
 import type { HeldAttempt, Task } from '../helperProtocol.ts';
-import { endTree, isAlive, type Mark, type Root } from '../processTree.ts';
+import type { Mark, Root } from '../processTree.ts';
 import type { Spool } from '../spool.ts';
 import type { Early } from './chainEnd.ts';
 import { CANCELLED, createStepNews, type Runner, type RunnerPorts } from './runner.ts';
@@ -67,17 +67,17 @@ export class Adoption implements Runner {
     mark: Mark,
     limit: { untilBootMs: number; graceMs: number } | null,
   ): Promise<boolean> {
-    const { clock } = this.ports;
+    const { clock, machine } = this.ports;
     let treeEnded: Promise<unknown> | null = null;
     let isLate = false;
     this.onEarly((graceMs) => {
-      treeEnded ??= endTree(root, { ...mark, step: null }, graceMs, clock);
+      treeEnded ??= machine.endTree(root, { ...mark, step: null }, graceMs);
     });
-    while (isAlive(root)) {
+    while (machine.isAlive(root)) {
       await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
       if (limit === null || treeEnded || clock.bootMs() < limit.untilBootMs) continue;
       isLate = true;
-      treeEnded = endTree(root, mark, limit.graceMs, clock);
+      treeEnded = machine.endTree(root, mark, limit.graceMs);
     }
     this.onEarly(null);
     await treeEnded;

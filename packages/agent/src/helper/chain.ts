@@ -15,13 +15,12 @@ import type { ReportedData } from '../outputData.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepRecord } from '../stepsFile.ts';
 import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
-import type { OutputWriter } from './outputWriter.ts';
-import type { Pipes } from './pipes.ts';
+import type { HelperMachine } from './machine.ts';
+import type { AttemptOutput } from './outputWriter.ts';
 import { createAttemptSecrets } from './secrets.ts';
 import type { StepLog } from './stepLog.ts';
 import { createStepOutput, type KeptOutput, keptAnswer, type StepOutput } from './stepOutput.ts';
 import { prepareStep, type StepFault } from './steps.ts';
-import type { UsageMeter } from './usage.ts';
 
 /** Executes the steps of one attempt, in sequence. */
 export interface Chain {
@@ -41,10 +40,7 @@ export interface Chain {
 export interface ChainPorts {
   clock: Clock;
   random: Random;
-  usage: UsageMeter;
-  pipes: Pipes;
-  /** The spool's folder. */
-  folder: string;
+  machine: Pick<HelperMachine, 'prepare'>;
   http: HttpSettings;
   /** The first step that could begin has begun; null when no process belongs to it. */
   running(pid: number | null): void;
@@ -54,7 +50,7 @@ export interface ChainPorts {
 
 /** Where what is executed leaves its traces. */
 export interface ChainStore {
-  writer: OutputWriter;
+  writer: AttemptOutput;
   /** Null for one plain step, of which nothing else is to be remembered. */
   log: StepLog | null;
   startedBootMs: number;
@@ -157,10 +153,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
 
   async function prepareTry(step: Step): Promise<Ready> {
     return prepareStep(task, step, situation, await secrets.read(), {
-      clock,
-      usage: ports.usage,
-      pipes: ports.pipes,
-      folder: ports.folder,
+      machine: ports.machine,
       http: ports.http,
       cookies,
       output: (stream, data) => passage?.write(stream, data),
