@@ -151,3 +151,9 @@ function taskOf(attemptId: string, steps: Step[], changes: Partial<Permit>): Tas
 export function step(name: string, action: Action | string, changes: Partial<Step> = {}): Step {
   return { ...plainStep(typeof action === 'string' ? command(action) : action, name), ...changes };
 }
+
+export const states = ({ steps }: AttemptEnd): string[] => steps.map(({ name, state }) => `${name} ${state}`);
+
+/** What is told of one step. */
+export const by = ({ steps }: AttemptEnd, name: string): StepResult =>
+  steps.find((each) => each.name === name) as StepResult;

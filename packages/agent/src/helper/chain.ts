@@ -1,17 +1,7 @@
-import type {
-  AttemptEnd,
-  AttemptOutcome,
-  ReasonCode,
-  Situation,
-  Step,
-  StepResult,
-  StepScope,
-} from '@rota/contract';
-import type { Ending, Execution, Prepared } from '../executors/execution.ts';
+import type { AttemptEnd, Situation, Step, StepResult, StepScope } from '@rota/contract';
+import type { Execution, Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
-import type { Masker } from '../masking.ts';
-import type { ReportedData } from '../outputData.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepRecord } from '../stepsFile.ts';
 import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
@@ -21,6 +11,16 @@ import { createAttemptSecrets } from './secrets.ts';
 import type { StepLog } from './stepLog.ts';
 import { createStepOutput, type KeptOutput, keptAnswer, type StepOutput } from './stepOutput.ts';
 import { prepareStep, type StepFault } from './steps.ts';
+import {
+  add,
+  detailOf,
+  endedBy,
+  failureOf,
+  resultOf,
+  type Tried,
+  type TryEnding,
+  textOf,
+} from './tryResult.ts';
 
 /** Executes the steps of one attempt, in sequence. */
 export interface Chain {
@@ -366,59 +366,5 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     discard() {
       first?.ready.prepared?.discard();
     },
-  };
-}
-
-type TryEnding = Ending & { kept: KeptOutput; reported: ReportedData };
-type Tried = Pick<EndedStep, 'cpuMs' | 'maxRssBytes'> & { kept: KeptOutput | null };
-
-function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: ReasonCode } {
-  return { state: outcome, reason };
-}
-
-/** What is told of a try, beside its output: texts of whatever was executed pass here, and nowhere else. */
-function resultOf(
-  { outcome, reason, exitCode, signal, error, http, reported }: TryEnding,
-  masker: Masker,
-): Partial<StepResult> {
-  return {
-    state: outcome,
-    reason,
-    exitCode,
-    signal,
-    error: error === null ? null : textOf(error, masker),
-    http: http && { ...http, url: masker.text(http.url), headers: maskedHeaders(http.headers, masker) },
-    result: reported.result,
-    summary: reported.summary,
-  };
-}
-
-/** What ended well may say itself that it did not. */
-function failureOf({ outcome }: Ending, { failure }: ReportedData): Partial<Ending> {
-  if (outcome !== 'succeeded' || failure === null) return {};
-  return { outcome: 'failed', reason: 'reportedFailure', error: failure };
-}
-
-function detailOf(note: string | null, { reported }: TryEnding): string | null {
-  const notes = note === null ? reported.notes : [note, ...reported.notes];
-  return notes.length === 0 ? null : notes.join('; ').slice(0, 500);
-}
-
-/** It is masked before it is cut. */
-function textOf(error: string, masker: Masker): string {
-  return masker.text(error).slice(0, 2_000);
-}
-
-function maskedHeaders(headers: Record<string, string>, masker: Masker): Record<string, string> {
-  const masked = Object.entries(headers).map(([name, value]) => [masker.text(name), masker.text(value)]);
-  return Object.fromEntries(masked) as Record<string, string>;
-}
-
-/** The tries of a step together: time adds up, the newest output counts. */
-function add(sum: Tried, { kept, cpuMs, maxRssBytes }: TryEnding): Tried {
-  return {
-    kept,
-    cpuMs: cpuMs === null ? sum.cpuMs : (sum.cpuMs ?? 0) + cpuMs,
-    maxRssBytes: maxRssBytes === null ? sum.maxRssBytes : Math.max(sum.maxRssBytes ?? 0, maxRssBytes),
   };
 }
