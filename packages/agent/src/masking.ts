@@ -22,7 +22,9 @@ export interface MaskedStream {
 export const MASKED_LENGTH = 6;
 /** A shorter beginning of a value, where a text was cut, tells nothing, and stands there by chance. */
 const CUT_LENGTH = 4;
-const MASK = Buffer.from('***');
+/** Stands in place of a value. */
+export const MASK = '***';
+const MASK_BYTES = Buffer.from(MASK);
 const NOTHING = Buffer.alloc(0);
 
 export function createMasker(values: string[]): Masker {
@@ -65,7 +67,7 @@ function createStream(search: Search): MaskedStream {
     let from = covered;
     for (let found = search.find(data, 0); found; found = search.find(data, found.start + 1)) {
       if (found.start >= limit) break;
-      if (found.start >= from) parts.push(data.subarray(from, found.start), MASK);
+      if (found.start >= from) parts.push(data.subarray(from, found.start), MASK_BYTES);
       from = Math.max(from, found.end);
       isHit = true;
     }
@@ -86,7 +88,7 @@ function createStream(search: Search): MaskedStream {
     },
     flush(isCut = false) {
       if (!isCut || held.length < CUT_LENGTH) return pass(held, held.length);
-      const mask = covered === 0 ? MASK : NOTHING;
+      const mask = covered === 0 ? MASK_BYTES : NOTHING;
       held = NOTHING;
       covered = 0;
       isHit = true;

@@ -1,15 +1,15 @@
-import type { AttemptEnd, Situation, Step, StepResult, StepScope } from '@rota/contract';
+import type { AttemptEnd, Situation, Step, StepResult } from '@rota/contract';
 import type { Execution, Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepRecord } from '../stepsFile.ts';
-import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
+import { chainEnd, type Early, goesOnAfter, nextAfter } from './chainEnd.ts';
 import type { HelperMachine } from './machine.ts';
 import type { AttemptOutput } from './outputWriter.ts';
 import { createAttemptSecrets } from './secrets.ts';
 import type { StepLog } from './stepLog.ts';
-import { createStepOutput, type KeptOutput, keptAnswer, type StepOutput } from './stepOutput.ts';
+import { createStepOutput, isMaskedIn, keptAnswer, type StepOutput } from './stepOutput.ts';
 import { prepareStep, type StepFault } from './steps.ts';
 import {
   add,
@@ -88,7 +88,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   const cookies = createCookies();
   const secrets = createAttemptSecrets(task.secrets);
   const ended: EndedStep[] = [];
-  const scopes: Record<string, StepScope> = {};
+  /** The same with what later steps may read of them. */
+  const known: EndedStep[] = [];
   const unwritten: StepResult[] = [];
   let first: { index: number; ready: Ready } | null = null;
   let stopped: Early | null = null;
@@ -105,13 +106,13 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   /** Skipped steps that were found before there was a store are in `firstRecords`. */
   function remember(step: EndedStep): void {
     ended.push({ ...step, kept: null });
-    scopes[step.result.name] = scopeOf(step.result, step.kept);
+    known.push(step);
   }
 
   // What templates and conditions need is large: it is read by the first step that has some.
   async function situation(): Promise<Situation> {
-    const { situationOf } = await import('@rota/contract');
-    return situationOf(task, { ...scopes });
+    const { situationAfter } = await import('./stepScope.ts');
+    return situationAfter(task, known);
   }
 
   /** Null when the step is to run. */
@@ -166,7 +167,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   }
 
   /** The step runs no more. */
-  function settle({ kept, ...step }: Omit<EndedStep, 'kept'> & { kept: KeptOutput | null }): void {
+  function settle({ kept, ...rest }: Tried & { result: StepResult }): void {
+    const step = { ...rest, isMasked: kept?.isSecret ?? false };
     remember({ ...step, kept });
     if (!store?.log) return;
     const isLast = step.result.index === plan.length - 1;
@@ -289,10 +291,11 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     if (!log) for (const text of reported.notes) writer.write('stderr', Buffer.from(`warning: ${text}\n`));
     const stdout = output.kept();
     const kept = isKept && answer ? keptAnswer(answer, secrets.masker) : stdout;
+    const isSecret = kept.isSecret || isMaskedIn(ending.http, secrets.masker);
     return {
       ...ending,
       ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : failureOf(ending, reported)),
-      kept,
+      kept: { ...kept, isSecret },
       reported,
     };
   }
