@@ -193,12 +193,15 @@ export const StepReport = Type.Object({
   epoch: Count,
   step: StepResult,
 });
-/** How far an attempt is, as it says itself; at most one in two seconds. Not acknowledged. */
+/**
+ * How far an attempt is, as it says itself, and null when that holds no more: at most one a second, told again when a session begins.
+ * Not acknowledged.
+ */
 export const Progress = Type.Object({
   type: Type.Literal('progress'),
   attemptId: AttemptId,
   epoch: Count,
-  percent: Type.Number({ minimum: 0, maximum: 100 }),
+  percent: Type.Union([Type.Number({ minimum: 0, maximum: 100 }), Type.Null()]),
 });
 /**
  * The helper that ran a chain has died between two steps, or after a step whose failure does not matter: the agent asks for the

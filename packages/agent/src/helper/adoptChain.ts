@@ -87,7 +87,7 @@ export async function adoptChain(
   async function goOn(task: Task): Promise<void> {
     const chain = createChain(
       task,
-      { ...ports, running: () => {}, tell: (step) => news.tell(step) },
+      { ...ports, running: () => {}, tell: (step) => news.tell(step), progress: adoption.progress.say },
       { ended, open: waiting },
     );
     adoption.onEarly((graceMs) => chain.stop(adoption.early as Early, graceMs));
@@ -95,6 +95,7 @@ export async function adoptChain(
     const writer = ports.machine.openOutput(begin, task.output, tellOutput, 'resume');
     const outcome = await chain.run({ writer, log, startedBootMs: begin.startedBootMs });
     adoption.onEarly(null);
+    adoption.progress.end();
     await writeEnd({ writer, log }, outcome, ports);
   }
 }

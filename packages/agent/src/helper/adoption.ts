@@ -2,6 +2,7 @@ import type { HeldAttempt, Task } from '../helperProtocol.ts';
 import type { Mark, Root } from '../processTree.ts';
 import type { Spool } from '../spool.ts';
 import type { Early } from './chainEnd.ts';
+import { createProgressNews, type ProgressNews } from './progressNews.ts';
 import { CANCELLED, createStepNews, type Runner, type RunnerPorts } from './runner.ts';
 
 /** Between two looks at whether an adopted process has gone. */
@@ -14,6 +15,7 @@ export class Adoption implements Runner {
   readonly ports: RunnerPorts;
   readonly held: HeldAttempt;
   readonly news: ReturnType<typeof createStepNews>;
+  readonly progress: ProgressNews;
   /** Set once it is to be ended. */
   early: Early | null = null;
   #graceMs = 0;
@@ -26,6 +28,7 @@ export class Adoption implements Runner {
     this.ports = ports;
     this.held = { attemptId, state: 'waiting', pid: null };
     this.news = createStepNews(attemptId, ports);
+    this.progress = createProgressNews(attemptId, ports, false);
   }
 
   end(graceMs: number): void {
@@ -47,6 +50,7 @@ export class Adoption implements Runner {
   tellAgain(): void {
     if (this.held.state !== 'running') return;
     this.news.again();
+    this.progress.again();
     if (this.#answer) this.ports.tell({ type: 'continue', attemptId: this.attemptId });
   }
 

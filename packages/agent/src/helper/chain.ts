@@ -46,6 +46,8 @@ export interface ChainPorts {
   running(pid: number | null): void;
   /** How a step of a chain gets on. */
   tell(step: StepResult): void;
+  /** How far it is, in percent, as its commands say; null when a step or a try begins, which has said nothing yet. */
+  progress(percent: number | null): void;
 }
 
 /** Where what is executed leaves its traces. */
@@ -260,10 +262,11 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     const { writer, log } = store as ChainStore;
     const isKept = result.index < plan.length - 1;
     const output = createStepOutput(
-      (stream, data) => writer.write(stream, data),
+      { write: (stream, data) => writer.write(stream, data), progress: ports.progress },
       { kind: step.action.kind, isKept },
       secrets.masker,
     );
+    ports.progress(null);
     if (!log && secrets.note) output.write('stderr', Buffer.from(`warning: ${secrets.note}\n`));
     passage = output;
     const begun = prepared.begin();

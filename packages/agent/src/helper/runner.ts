@@ -4,6 +4,7 @@ import type { Clock, Random, Timer } from '../ports.ts';
 import { type ChainOutcome, type ChainStore, createChain, isPlain, planOf } from './chain.ts';
 import type { Early } from './chainEnd.ts';
 import type { HelperMachine } from './machine.ts';
+import { createProgressNews } from './progressNews.ts';
 import { StepLog } from './stepLog.ts';
 
 /** One attempt in the helper: from the order to start it to its durable end record. */
@@ -37,6 +38,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
   const { attemptId } = task;
   const held: HeldAttempt = { attemptId, state: 'waiting', pid: null };
   const told = createStepNews(attemptId, ports);
+  const progress = createProgressNews(attemptId, ports, true);
   const chain = createChain(task, {
     clock: ports.clock,
     random: ports.random,
@@ -48,6 +50,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
       ports.tell({ type: 'running', attemptId, pid });
     },
     tell: told.tell,
+    progress: progress.say,
   });
 
   async function run(): Promise<void> {
@@ -65,6 +68,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
     const deadline = watchDeadline(task.timeoutMs);
     const outcome = await chain.run(store);
     deadline?.cancel();
+    progress.end();
     await writeEnd({ ...store, log: store.log ?? keepResult(outcome.end) }, outcome, ports);
     held.state = 'ended';
     ports.tell({ type: 'ended', attemptId });
@@ -126,7 +130,9 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
     held,
     end: (graceMs) => chain.stop(CANCELLED, graceMs),
     tellAgain() {
-      if (held.state === 'running') told.again();
+      if (held.state !== 'running') return;
+      told.again();
+      progress.again();
     },
     answer() {},
   };

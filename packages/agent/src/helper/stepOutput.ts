@@ -40,11 +40,11 @@ export function isMaskedIn(http: AttemptEnd['http'], masker: Masker): boolean {
 
 /** `isKept`: there are later steps. */
 export function createStepOutput(
-  spool: StepOutput['write'],
+  to: { write: StepOutput['write']; progress(percent: number): void },
   { kind, isKept }: { kind: Action['kind']; isKept: boolean },
   masker: Masker,
 ): StepOutput {
-  const data = createOutputData();
+  const data = createOutputData(to.progress);
   const masked = { stdout: masker.stream(), stderr: masker.stream() };
   let parts: Buffer[] = [];
   let bytes = 0;
@@ -68,7 +68,7 @@ export function createStepOutput(
   }
 
   function pass(stream: 'stdout' | 'stderr', data: Buffer): void {
-    if (data.length > 0) spool(stream, data);
+    if (data.length > 0) to.write(stream, data);
   }
 
   return {

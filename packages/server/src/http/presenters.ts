@@ -134,8 +134,8 @@ export function runView(row: RunWithNames): RunView {
     lateness: {
       planMs: span(row.dueAt, row.queuedAt),
       queueMs: span(row.queuedAt, row.offeredAt),
-      dispatchMs: span(row.offeredAt, row.startingAt),
-      execMs: span(row.startingAt, row.startedAt),
+      dispatchMs: span(row.offeredAt, row.permitAt),
+      execMs: span(row.permitAt, row.startedAt),
       totalMs: span(row.dueAt, row.startedAt),
     },
     createdBy: row.createdBy,
@@ -152,7 +152,7 @@ export function liveRun(row: RunWithNames, newest: AttemptWithSteps | null): Liv
   return {
     ...runView(row),
     steps: newest?.steps.map((step) => stepView(step, newest)) ?? [],
-    progress: newest?.progress ?? null,
+    progress: newest && progressOf(newest),
   };
 }
 
@@ -190,6 +190,11 @@ function jsonOrText(text: string | null): unknown {
   }
 }
 
+/** What has succeeded is done, however far it said that it was. */
+function progressOf({ outcome, progress }: AttemptRow): number | null {
+  return outcome === 'succeeded' ? null : progress;
+}
+
 export function attemptView(row: AttemptWithSteps): AttemptView {
   return {
     id: row.id,
@@ -211,7 +216,7 @@ export function attemptView(row: AttemptWithSteps): AttemptView {
     http: row.httpJson === null ? null : (JSON.parse(row.httpJson) as AttemptView['http']),
     outputBytes: row.outputBytes,
     outputDroppedBytes: row.outputDroppedBytes,
-    progress: row.progress,
+    progress: progressOf(row),
     result: jsonOrText(row.resultJson),
     summary: row.summary,
     steps: row.steps.map((step) => stepView(step, row)),
