@@ -109,6 +109,18 @@ async function act(simulation: Simulation, action: Action): Promise<unknown> {
       if (answer !== 'done') simulation.decisions.splice(simulation.decisions.indexOf(decision), 1);
       return answer;
     }
+    case 'hurryRetry':
+    case 'dropRetry': {
+      const runId = drawRun(simulation, action.draw, ['queued', 'offered'], '"attempt" > 0');
+      if (runId === null) return null;
+      const isDrop = action.kind === 'dropRetry';
+      const decision = { runId, at: simulation.database.clock() };
+      if (!isDrop) simulation.hurried.push(decision);
+      const by = 'operator';
+      const answer = await runs.retry({ tenantId: TENANT, runId, action: isDrop ? 'drop' : 'now', by });
+      if (isDrop && answer === 'done') simulation.dropped.push({ runId, at: simulation.database.clock() });
+      return answer;
+    }
     case 'setAgent': {
       const { order, enabled } = action;
       const name = `agent-${action.agent}`;
@@ -125,9 +137,9 @@ async function act(simulation: Simulation, action: Action): Promise<unknown> {
 }
 
 /** A run that is in one of these states now, or was in one a moment ago. */
-function drawRun(simulation: Simulation, draw: number, states: string[]): string | null {
+function drawRun(simulation: Simulation, draw: number, states: string[], fits = 'true'): string | null {
   const found = simulation.database.inspect<{ id: string }>(
-    `select "id" from "runs" where "endedAt" is null and "state" in (${states.map(() => '?').join(', ')}) order by "id"`,
+    `select "id" from "runs" where "endedAt" is null and "state" in (${states.map(() => '?').join(', ')}) and ${fits} order by "id"`,
     ...states,
   );
   return found[Math.floor(draw * found.length)]?.id ?? null;
