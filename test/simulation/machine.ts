@@ -261,6 +261,8 @@ export class Machine {
         ),
       syncFolder: () => Promise.resolve(),
       prepare: async (task, _action, { output }) => {
+        if (task.step !== task.steps[0]?.name)
+          this.#kernel.trace(this.name, 'prepares a later step', subject);
         await helper.pause(this.spawnDelay(), 'prepares a start');
         return {
           begin: () => this.execute(helper, task, (data) => output('stdout', data)),

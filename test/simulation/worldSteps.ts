@@ -3,6 +3,8 @@ import type { Action, Blow, Fault, SimJob, WorldOptions } from './world.ts';
 
 /** Points in the life of a chain at which faults strike. */
 const MOMENTS = [
+  'prepares a later step',
+  'prepares a later step',
   'before exec',
   'after exec',
   'before step sync',
@@ -39,7 +41,7 @@ export function addSteps(
   }
   const kinds = BLOWS.filter((kind) => !options.without?.includes(kind));
   const isStruck = chains > 0 && options.kinds === undefined && kinds.length > 0;
-  const faults = Array.from({ length: isStruck ? Math.round(world.rate / 4) : 0 }, (): Fault => {
+  const faults = Array.from({ length: isStruck ? Math.round(world.rate / 3) : 0 }, (): Fault => {
     const kind = random.pick(kinds);
     const forMs = random.pick([300, 3_000, 20_000]);
     const blow = (kind === 'killHelper' ? { kind, agent: null } : { kind, agent: null, forMs }) as Blow;
