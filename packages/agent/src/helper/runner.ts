@@ -168,8 +168,10 @@ export async function writeEnd(
   const record: AttemptEnd = { ...end, steps: unwritten, result: null };
   while (true) {
     try {
+      // Where power is lost, no end may stand without the steps that it is the end of.
+      await log?.sync();
       writer.writeEnd(record);
-      await Promise.all([writer.sync(), log?.sync()]);
+      await writer.sync();
       await machine.syncFolder();
       break;
     } catch {
