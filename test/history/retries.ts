@@ -50,8 +50,12 @@ export function* retriesAreUsed({ history, jobs, attemptsOf, decidedAt }: Eviden
   for (const run of history.runs) {
     if (run.state !== 'failed' && run.state !== 'timedOut') continue;
     const retry = jobs.get(run.jobId)?.retry ?? null;
-    const attempts = attemptsOf.get(run.id)?.filter(({ state }) => state !== 'notStarted') ?? [];
-    const last = attempts.at(-1);
+    const last = attemptsOf.get(run.id)?.findLast(({ state }) => state !== 'notStarted');
+    const endedAt = last?.endedAt ?? 0;
+    // One that was proven later not to have started counted until then.
+    const attempts = (attemptsOf.get(run.id) ?? []).filter(
+      (each) => each.state !== 'notStarted' || (each.endedAt ?? 0) > endedAt,
+    );
     if (!retry || !last || attempts.length > retry.times || !lists(retry, last)) continue;
     if (run.cancelRequestedAt !== null || decidedAt.has(run.id) || dropped.has(run.id)) continue;
     yield `run ${run.id} is ${run.state} after ${attempts.length} attempts, though its job wants ${retry.times} more after ${last.outcome}`;

@@ -202,12 +202,13 @@ export function* outcomeMatchesLog(evidence: Evidence): Generator<string> {
     if (end && attempts.get(attemptId)?.state === 'notStarted')
       yield `attempt ${attemptId} logged an end although it was declared not started`;
   }
+  const dropped = new Set(history.dropped.map(({ runId }) => runId));
   for (const run of history.runs) {
     if (!TERMINAL.has(run.state)) continue;
     const start = firstStart.get(run.id);
     if (start && (run.state === 'skipped' || run.state === 'missed'))
       yield `run ${run.id} is ${run.state} but started at ${iso(start.at)}`;
-    if (decidedAt.has(run.id)) continue;
+    if (decidedAt.has(run.id) || dropped.has(run.id)) continue;
     // It ended before a permit was sent.
     if (run.reason === 'secretMissing') continue;
     const last = attemptsOf.get(run.id)?.at(-1);

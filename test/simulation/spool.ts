@@ -173,6 +173,8 @@ export class SimSpool {
 
   restore(copy: ReadonlyMap<string, unknown>): void {
     this.#entries = structuredClone(copy) as Map<string, SpoolEntry>;
+    // What is cloned is no buffer any more.
+    for (const { steps } of this.#entries.values()) if (steps) steps.bytes = Buffer.from(steps.bytes);
   }
 
   /** The spool as a session process uses it. */
