@@ -52,7 +52,7 @@ test('how far a command is, is told while it runs: about once a second, and the 
     server.messages.findLastIndex(({ type }) => type === 'progress') <
       server.messages.findIndex(({ type }) => type === 'ended'),
   );
-  assert.match(server.of(id).output, /rota:progress 60%\n[^]*90%\n/);
+  assert.match(server.of(id).output, /rota:progress 60%\n[\s\S]*90%\n/);
 });
 
 test('a server that is met again hears how far it is', async () => {

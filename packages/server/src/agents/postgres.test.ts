@@ -4,3 +4,4 @@ import { useStore } from '../store.testing.ts';
 useStore('postgres');
 await import('./gateway.test.ts');
 await import('./dispatch.test.ts');
+await import('./retries.test.ts');

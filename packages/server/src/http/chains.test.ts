@@ -101,6 +101,7 @@ test('A run shows its attempts with their steps, its parameters, and when it is 
     result: null,
     summary: null,
   };
+  await server.store.storeProgress({ ...key, percent: 40 });
   await server.store.endAttempt({
     ...key,
     seq: 9,
@@ -114,7 +115,7 @@ test('A run shows its attempts with their steps, its parameters, and when it is 
   const [attempt] = json.attempts;
   assert.deepEqual(
     [attempt.outcome, attempt.result, attempt.summary, attempt.progress],
-    ['failed', [1], 'half', null],
+    ['failed', [1], 'half', 40],
   );
   const [fetch, store] = attempt.steps;
   assert.deepEqual(
@@ -123,6 +124,34 @@ test('A run shows its attempts with their steps, its parameters, and when it is 
   );
   assert.equal(Date.parse(fetch.startedAt) - Date.parse(attempt.startedAt), 10);
   assert.deepEqual([store.state, store.detail, store.startedAt], ['skipped', 'hour is 3', null]);
+});
+
+test('How far a run is stands while it runs and when it has failed, not when it has succeeded', async (t) => {
+  const played = await playing(t, { command: 'true' });
+  const { server } = played;
+  const start = async () => {
+    const { json } = await server.send('POST', '/api/v1/jobs/a/run', {});
+    const key = await startNext(played, json.run.id);
+    await server.store.storeProgress({ ...key, percent: 60 });
+    return { runId: json.run.id as string, key };
+  };
+  const progress = async (runId: string) =>
+    (await server.send('GET', `/api/v1/runs/${runId}`)).json.attempts[0].progress;
+  for (const [outcome, shown] of [
+    ['succeeded', null],
+    ['failed', 60],
+    ['cancelled', 60],
+  ] as const) {
+    const { runId, key } = await start();
+    assert.equal(await progress(runId), 60);
+    await server.store.endAttempt({
+      ...key,
+      seq: 9,
+      journalSeq: 3,
+      end: { ...END, outcome, exitCode: null },
+    });
+    assert.equal(await progress(runId), shown, outcome);
+  }
 });
 
 test('The next attempt of a run is begun at once, or dropped, and only while the run waits for it', async (t) => {
