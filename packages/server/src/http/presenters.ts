@@ -151,9 +151,28 @@ function titleOf(row: RunWithNames): string {
 export function liveRun(row: RunWithNames, newest: AttemptWithSteps | null): LiveRun {
   return {
     ...runView(row),
-    steps: newest?.steps.map((step) => stepView(step, newest)) ?? [],
+    steps: newest === null ? [] : stepViews(newest),
     progress: newest && progressOf(newest),
   };
+}
+
+/** Of steps that were not run it is said which step, or what else, had ended their chain. */
+function stepViews(attempt: AttemptWithSteps): StepView[] {
+  const views = attempt.steps.map((step) => stepView(step, attempt));
+  const last = views.findLast(({ state }) => state !== 'notRun' && state !== 'skipped');
+  const hasDecided = last?.state === attempt.outcome && last?.reason?.code === attempt.reason;
+  const why =
+    hasDecided && isEndOfChain(last.state)
+      ? `step ${last.name} had ${ENDED[last.state]}`
+      : attempt.reason && REASONS[attempt.reason].sentence;
+  return views.map((view) => (view.state === 'notRun' ? { ...view, detail: view.detail ?? why } : view));
+}
+
+/** States of a step that can end its chain. */
+const ENDED = { failed: 'failed', timedOut: 'timed out', cancelled: 'been cancelled' } as const;
+
+function isEndOfChain(state: StepView['state']): state is keyof typeof ENDED {
+  return state in ENDED;
 }
 
 function stepView(row: StepRow, attempt: AttemptRow & { agentName: string | null }): StepView {
@@ -219,7 +238,7 @@ export function attemptView(row: AttemptWithSteps): AttemptView {
     progress: progressOf(row),
     result: jsonOrText(row.resultJson),
     summary: row.summary,
-    steps: row.steps.map((step) => stepView(step, row)),
+    steps: stepViews(row),
   };
 }
 
