@@ -1,7 +1,7 @@
 import type { HttpAction, MultipartPart } from './http.ts';
 import type { Action, CommandAction, JobDefinition } from './job.ts';
 import type { Scope } from './scope.ts';
-import { faultInShellText, isShellText } from './shellCommands.ts';
+import { faultInShellText, shellTextBefore } from './shellCommands.ts';
 import { placeInShell } from './shellTemplate.ts';
 import {
   parseTemplates,
@@ -95,7 +95,8 @@ export function argumentFault(
     }
     if (secretOf(piece) !== null)
       return `${piece.source}: a secret in an argument is visible in the machine's list of processes; use \`env\` or \`stdin\``;
-    const fault = isShellText(before) ? faultInShellText(piece, text.replaceAll('"', '\\"')) : null;
+    const textBefore = shellTextBefore(before, text);
+    const fault = textBefore === null ? null : faultInShellText(piece, textBefore);
     if (fault !== null) return `${piece.source} ${fault.where}; ${fault.remedy}`;
   }
   return null;

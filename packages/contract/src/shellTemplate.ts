@@ -1,4 +1,4 @@
-import { AS_CODE, faultInCommand } from './shellCommands.ts';
+import { AS_CODE, faultInCommand, readsCommands } from './shellCommands.ts';
 import { type Template, TemplateError } from './template.ts';
 
 /**
@@ -36,25 +36,35 @@ interface Frame {
   words: string[];
   /** The word that is being read, as written. */
   word: string;
+  /** What comes next is where a redirection leads, or the text that it gives. */
+  redirection: '' | 'file' | 'text';
   /** In `[[ … ]]`. */
   inTest: boolean;
+  /** In the list of values of an array. */
+  inArray: boolean;
   /** `case` statements that are open: whether a pattern is being read, or the word before `in`. */
   cases: ('word' | 'pattern' | 'commands')[];
 }
+
+const PLAIN = { inTest: false, inArray: false };
+/** Commands, words and braces may stand in each other so deep. */
+const DEPTH_MAX = 100;
 
 class ShellReader {
   readonly #source: string;
   readonly #templates: readonly Template[];
   readonly #inQuotes: boolean[] = [];
   readonly #hereDocuments: { end: string; tabs: boolean; quoted: boolean }[] = [];
-  readonly #integers: boolean;
+  /** Some variables are given arithmetic, or names. */
+  readonly #evaluated: boolean;
   #at = 0;
   #inBraces = 0;
+  #depth = 0;
 
   constructor(source: string, templates: readonly Template[]) {
     this.#source = source;
     this.#templates = templates;
-    this.#integers = /\b(declare|typeset|local)\s+-\w*i/.test(source);
+    this.#evaluated = /\b(declare|typeset|local)\b[^;&|\n]*\s-\w*[in]/.test(source);
   }
 
   /** For each template, whether it stands in double quotes. */
@@ -64,8 +74,13 @@ class ShellReader {
   }
 
   /** Reads commands up to `end` (or the end of the text), outside of quotes. */
-  #commands(end: '' | ')'): void {
-    const frame: Frame = { words: [], word: '', inTest: false, cases: [] };
+  #commands(end: '' | ')', inside: Pick<Frame, 'inTest' | 'inArray'> = PLAIN): void {
+    if (++this.#depth > DEPTH_MAX) throw this.#unclear('it is nested too deeply');
+    this.#readCommands(end, { words: [], word: '', redirection: '', cases: [], ...inside });
+    this.#depth--;
+  }
+
+  #readCommands(end: '' | ')', frame: Frame): void {
     for (;;) {
       const char = this.#source[this.#at];
       if (char === undefined) {
@@ -126,6 +141,7 @@ class ShellReader {
   }
 
   #double(frame: Frame): void {
+    if (++this.#depth > DEPTH_MAX) throw this.#unclear('it is nested too deeply');
     frame.word += '"';
     this.#at++;
     for (;;) {
@@ -137,9 +153,10 @@ class ShellReader {
       else if (char === '$') this.#dollar(frame, true);
       else {
         this.#step(() => (frame.word += char));
-        if (char === '"') return;
+        if (char === '"') break;
       }
     }
+    this.#depth--;
   }
 
   #backticks(frame: Frame): void {
@@ -166,11 +183,19 @@ class ShellReader {
       frame.word += ')';
     } else if (next === '{') this.#braces(frame, inQuotes);
     else if (next === '[') {
-      const end = this.#source.indexOf(']', this.#at);
-      if (this.#source.slice(this.#at, end < 0 ? undefined : end).includes(MARK))
-        throw this.#refused('stands in arithmetic', AS_CODE);
+      if (this.#inBrackets().includes(MARK)) throw this.#refused('stands in arithmetic', AS_CODE);
       this.#step(() => (frame.word += '$'));
     } else this.#step(() => (frame.word += '$'));
+  }
+
+  /** The text of the `$[…]` that begins here. */
+  #inBrackets(): string {
+    let depth = 0;
+    for (let at = this.#at + 1; at < this.#source.length; at++) {
+      if (this.#source[at] === '[') depth++;
+      else if (this.#source[at] === ']' && --depth === 0) return this.#source.slice(this.#at, at);
+    }
+    return this.#source.slice(this.#at);
   }
 
   /** Reads `((…))`, and says whether it is that: it may also be two subshells. */
@@ -194,7 +219,7 @@ class ShellReader {
   #braces(frame: Frame, inQuotes: boolean): void {
     frame.word += '${';
     this.#at += 2;
-    this.#inBraces++;
+    if (++this.#inBraces > DEPTH_MAX) throw this.#unclear('it is nested too deeply');
     for (;;) {
       const char = this.#source[this.#at];
       if (char === undefined) throw this.#unclear('the braces of a parameter have no end');
@@ -224,9 +249,11 @@ class ShellReader {
   #hereDocument(frame: Frame): void {
     this.#endWord(frame, true);
     if (this.#source.startsWith('<<<', this.#at)) {
+      frame.redirection = 'text';
       this.#at += 3;
       return;
     }
+    frame.redirection = '';
     const found = /<<(-?)[ \t]*([^\s;&|<>()]*)/y;
     found.lastIndex = this.#at;
     const [all, dash, word = ''] = found.exec(this.#source) as RegExpExecArray;
@@ -287,22 +314,25 @@ class ShellReader {
       this.#at = this.#source.indexOf(')', this.#at) + 1;
       return;
     }
+    const inside = { inTest: frame.inTest, inArray: /^[A-Za-z_]\w*\+?=$/.test(frame.word) };
     frame.word += '(';
     this.#at++;
-    this.#commands(')');
+    this.#commands(')', inside);
     frame.word += ')';
   }
 
   #endCommand(frame: Frame): void {
     this.#endWord(frame);
+    frame.redirection = '';
     if (!frame.inTest) frame.words = [];
   }
 
   /** Ends the word; `redirects` when what follows is the target of a redirection. */
   #endWord(frame: Frame, redirects = false): void {
-    const { word } = frame;
+    const { word, redirection } = frame;
     frame.word = '';
-    if (word === '' || (redirects && /^\d+$/.test(word))) return;
+    if (redirects || word !== '') frame.redirection = redirects ? 'file' : '';
+    if (word === '' || redirection !== '' || (redirects && /^\d+$/.test(word))) return;
     const last = frame.cases.length - 1;
     if (frame.cases[last] === 'word') {
       if (word === 'in') frame.cases[last] = 'pattern';
@@ -324,7 +354,9 @@ class ShellReader {
       if (word === '[[') frame.inTest = true;
       if (RESERVED.includes(word) || isAssignment(word)) return;
     }
-    frame.words.push(word);
+    // A function or a coprocess of this name: what follows is a command.
+    if (word === '{' && ['function', 'coproc'].includes(frame.words[0] as string)) frame.words = [];
+    else frame.words.push(word);
   }
 
   #place(frame: Frame, inQuotes: boolean): void {
@@ -336,15 +368,18 @@ class ShellReader {
   }
 
   /** What a command would make of the value: some read it once more. */
-  #faultAt({ words, word, inTest }: Frame): TemplateError | null {
+  #faultAt({ words, word, redirection, inTest, inArray }: Frame): TemplateError | null {
     const template = this.#templates[this.#inQuotes.length] as Template;
     if (this.#inBraces > 0) return this.#refused('stands in the braces of a parameter');
     if (inTest) return this.#refused('stands in [[ … ]]', 'bash may read it as arithmetic there; use [ … ]');
-    if (/^[A-Za-z_]\w*\[[^\]]*$/.test(word)) return this.#refused('stands in a subscript', AS_CODE);
-    const fault = faultInCommand(template, words, word);
+    if (/^[A-Za-z_]\w*\[[^\]]*$/.test(word) || (inArray && /^\[[^\]]*$/.test(word)))
+      return this.#refused('stands in a subscript', AS_CODE);
+    if (redirection === 'text' && (readsCommands(words) || this.#evaluated))
+      return this.#refused('may be read as code', AS_CODE);
+    const fault = redirection === '' ? faultInCommand(template, words, word) : null;
     if (fault !== null) return this.#refused(fault.where, fault.remedy);
-    if (this.#integers && isAssignment(word))
-      return this.#refused('may be given to a variable of type integer', AS_CODE);
+    if (this.#evaluated && isAssignment(word))
+      return this.#refused('may be given to a variable of type integer or nameref', AS_CODE);
     return null;
   }
 
