@@ -176,6 +176,7 @@ function assertExplained(run: RunView, attempt: AttemptView, shown: string): voi
       assert.equal(why, `step ${deciding.name} had ${WORDS[deciding.state]}`);
       assert.equal(step.detail, why, 'in JSON, too');
     }
+    if (tries > 1) assert.match(why, new RegExp(`try ${tries - 1} failed: .`), line);
     if (state === 'skipped') assert.match(why, /step notify is succeeded, not failed or timedOut/);
   }
   if (deciding) has(new RegExp(`${deciding.reason?.sentence}`), 'the reason of the run');

@@ -14,6 +14,7 @@ import { prepareStep, type StepFault } from './steps.ts';
 import {
   add,
   detailOf,
+  endBefore,
   endedBy,
   failureOf,
   resultOf,
@@ -231,6 +232,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       }
       if (stopped) continue;
       const { prepared } = ready as { prepared: Prepared };
+      const before = endBefore(result);
       result = {
         ...blankStep(index, step.name, 'running', result.outputFrom),
         tries: number,
@@ -242,7 +244,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       result = {
         ...result,
         ...resultOf(ending, secrets.masker),
-        detail: detailOf(secrets.note, ending),
+        detail: detailOf(secrets.note, before, ending),
         ...(stopped ? endedBy(stopped) : {}),
       };
       const delayMs = stopped ? null : await delayAfter(step, number, ending);

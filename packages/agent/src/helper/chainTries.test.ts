@@ -30,6 +30,8 @@ test('tries follow each other after longer and longer waits, until one succeeds'
   const end = await chain.ended;
   assert.deepEqual(states(end), ['one succeeded', 'two succeeded']);
   assert.equal(by(end, 'one').tries, 3);
+  assert.match(by(end, 'one').detail ?? '', /^try 2 failed: exit \d+$/, 'why there was another one');
+  assert.equal(by(end, 'two').detail, null);
   assert.ok((by(end, 'one').durationMs ?? 0) >= 30_000);
   assert.equal(readFileSync(mark, 'utf8'), 'try\ntry\ntry\n');
 });
@@ -40,6 +42,7 @@ test('when all tries have failed, the last one says how the step ended', async (
   await clock.pass(10_000);
   const end = await chain.ended;
   assert.deepEqual([end.outcome, end.exitCode, by(end, 'one').tries], ['failed', 9, 2]);
+  assert.equal(by(end, 'one').detail, 'try 1 failed: exit 9');
 });
 
 test('what the policy does not list is not tried again', async () => {

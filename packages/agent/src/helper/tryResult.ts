@@ -42,9 +42,20 @@ export function failureOf({ outcome }: Ending, { failure }: ReportedData): Parti
 }
 
 /** What people should know of it beside its end. */
-export function detailOf(note: string | null, { reported }: TryEnding): string | null {
-  const notes = note === null ? reported.notes : [note, ...reported.notes];
+export function detailOf(
+  secrets: string | null,
+  before: string | null,
+  { reported }: TryEnding,
+): string | null {
+  const notes = [secrets, before, ...reported.notes].filter((note) => note !== null);
   return notes.length === 0 ? null : notes.join('; ').slice(0, 500);
+}
+
+/** Why there is a further try: the end of the one before; null when there was none. */
+export function endBefore({ state, tries, error, signal, exitCode, reason }: StepResult): string | null {
+  if (state !== 'retrying') return null;
+  const status = exitCode === null ? reason : `exit ${exitCode}`;
+  return `try ${tries} failed: ${error ?? signal ?? status}`.slice(0, 300);
 }
 
 /** It is masked before it is cut. */
