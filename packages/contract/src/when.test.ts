@@ -159,6 +159,25 @@ test('A pattern that is slow in JavaScript is not slow here', () => {
   assert.equal(unmet({ expression: '!params.text.matches("^(a+)+$")' }, situation), null);
 });
 
+test('Loops that read or split a long text again and again are refused, and short ones are not', () => {
+  const list = `[${Array.from({ length: 60 }, (_, index) => index)}]`;
+  const search = `${list}.all(a, ${list}.all(b, !steps.fetch.output.contains("ab")))`;
+  const split = 'steps.fetch.output.split("").all(a, steps.fetch.output.split("").all(b, b == "a"))';
+  const long = { ...SITUATION, steps: { fetch: { ...FETCH, output: 'a'.repeat(60_000) } } };
+  const short = { ...SITUATION, steps: { fetch: { ...FETCH, output: 'a'.repeat(200) } } };
+  for (const expression of [search, split]) {
+    const when = defineWhen({ expression });
+    assert.equal(unmetBy(when, short), null);
+    assert.throws(() => unmetBy(when, long), /too long for loops/, expression);
+  }
+  const lines = defineWhen({ expression: 'steps.fetch.output.split("a").all(a, !a.contains("b"))' });
+  assert.equal(unmetBy(lines, short), null);
+  assert.match(
+    expressionFault('["a"].all(x, ["b"].join() == x)', { params: {}, steps: [] }) ?? '',
+    /join must not/,
+  );
+});
+
 test('Loops in loops over long lists are refused, one loop is not', () => {
   const list = Array.from({ length: 20_000 }, (_, index) => index);
   const situation = { ...SITUATION, steps: { fetch: { ...FETCH, json: list } } };
