@@ -111,7 +111,8 @@ async function whenEnded(place: Place, prefix: string, count: number, lookMs: nu
 export interface BurstJob {
   name: string;
   schedule: string | object;
-  command: string | string[];
+  command?: string | string[] | undefined;
+  steps?: { name: string; command: string[] }[];
   shell?: 'bash';
   target?: { agents: string[] };
 }
@@ -137,13 +138,12 @@ export async function burst(
   input: {
     prefix: string;
     count: number;
-    command: string | string[];
     targetOf?: (index: number) => string[];
     /** Called when the instant has come. */
     onDue?: () => void;
     /** How often it is looked whether all have ended. */
     lookMs?: number;
-  },
+  } & Pick<BurstJob, 'command' | 'steps'>,
 ): Promise<{ dueAt: number; runs: RunTimes[] }> {
   let prefix = `${input.prefix}-`;
   for (let leadMs = LEAD_MS; ; leadMs *= 2) {
@@ -163,17 +163,18 @@ export async function burst(
   }
 }
 
-function burstJobs(input: {
-  prefix: string;
-  count: number;
-  command: string | string[];
-  dueAt: number;
-  targetOf?: (index: number) => string[];
-}): BurstJob[] {
+function burstJobs(
+  input: {
+    prefix: string;
+    count: number;
+    dueAt: number;
+    targetOf?: (index: number) => string[];
+  } & Pick<BurstJob, 'command' | 'steps'>,
+): BurstJob[] {
   return Array.from({ length: input.count }, (_, index) => ({
     name: `${input.prefix}${String(index).padStart(5, '0')}`,
     schedule: `at ${new Date(input.dueAt).toISOString()}`,
-    command: input.command,
+    ...(input.steps ? { steps: input.steps } : { command: input.command }),
     ...(input.targetOf && { target: { agents: input.targetOf(index) } }),
   }));
 }
@@ -181,4 +182,9 @@ function burstJobs(input: {
 /** Milliseconds from the common instant to the start of the last run. */
 export function lastStartMs({ dueAt, runs }: { dueAt: number; runs: RunTimes[] }): number {
   return Math.max(...runs.map((run) => run.startedAt ?? Number.NaN)) - dueAt;
+}
+
+/** Milliseconds from the common instant to the end of the last run. */
+export function lastEndMs({ dueAt, runs }: { dueAt: number; runs: RunTimes[] }): number {
+  return Math.max(...runs.map((run) => run.endedAt ?? Number.NaN)) - dueAt;
 }

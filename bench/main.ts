@@ -4,11 +4,13 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
 import { measure as api } from './api.ts';
+import { measure as chain } from './chain.ts';
 import { shown } from './figures.ts';
 import { measure as herd } from './herd.ts';
 import { measure as idle } from './idle.ts';
 import { measure as kills } from './kills.ts';
 import { measure as lateness } from './lateness.ts';
+import { measure as masking } from './masking.ts';
 import { measure as memory } from './memory.ts';
 import { measure as planning } from './planning.ts';
 import { measure as starts } from './starts.ts';
@@ -21,6 +23,8 @@ const BENCHMARKS: Record<string, { title: string; measure(): string | Promise<st
   herd: { title: 'A thousand jobs at one second', measure: herd },
   planning: { title: 'Planning with up to a million stored jobs', measure: planning },
   starts: { title: 'Starts per second on one agent', measure: starts },
+  chain: { title: 'Steps of a chain', measure: chain },
+  masking: { title: 'Masking of secrets', measure: masking },
   throughput: { title: 'Runs per second through the server', measure: throughput },
   kills: { title: 'First start after the busiest replica is killed', measure: kills },
   idle: { title: 'Thousands of idle agents', measure: idle },

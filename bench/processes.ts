@@ -6,15 +6,21 @@ const TICKS_PER_SECOND = 100;
 
 /** Seconds of processor time that processes have used, with those of their children that have ended. */
 export function cpuSeconds(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + secondsOf(pid), 0);
+  return pids.reduce((sum, pid) => sum + secondsOf(pid, 4), 0);
 }
 
-function secondsOf(pid: number): number {
+/** The same without their children. */
+export function ownCpuSeconds(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + secondsOf(pid, 2), 0);
+}
+
+/** The first `count` of: own time in programs, in the kernel, and both for ended children. */
+function secondsOf(pid: number, count: number): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // Behind the name, which may hold anything: utime, stime, cutime and cstime are the 14th to 17th of all.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+    const ticks = fields.slice(11, 11 + count).reduce((sum, field) => sum + Number(field), 0);
     return ticks / TICKS_PER_SECOND;
   } catch {
     return 0;

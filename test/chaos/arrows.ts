@@ -106,7 +106,10 @@ export async function killAtArrows(
       ...stored,
       log: readLog(log),
       faults,
+      tries: [],
       decisions: [],
+      hurried: [],
+      dropped: [],
       acknowledged: [],
       limits: LIMITS,
     });

@@ -122,7 +122,10 @@ async function settle(
       ...fault,
       agents: fault.agents?.flatMap((name) => idsOf.get(name) ?? []) ?? null,
     })),
+    tries: [],
     decisions,
+    hurried: [],
+    dropped: [],
     acknowledged,
     limits,
   };

@@ -23,6 +23,8 @@ interface Seen {
   method: string;
   url: string;
   authorization: string | undefined;
+  agent: string | undefined;
+  body: string;
   atMs: number;
 }
 
@@ -34,9 +36,23 @@ let statuses: Record<string, number[]> = {};
 before(async () => {
   web = createServer((request: IncomingMessage, response) => {
     const { method = '', url = '', headers } = request;
-    seen.push({ method, url, authorization: headers.authorization, atMs: performance.now() });
-    response.writeHead(statuses[url]?.shift() ?? 200, { 'content-type': 'application/json' });
-    response.end('{"ok":true}');
+    const atMs = performance.now();
+    let body = '';
+    request.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
+    });
+    request.on('end', () => {
+      seen.push({
+        method,
+        url,
+        authorization: headers.authorization,
+        agent: headers['user-agent'],
+        body,
+        atMs,
+      });
+      response.writeHead(statuses[url]?.shift() ?? 200, { 'content-type': 'application/json' });
+      response.end('{"ok":true}');
+    });
   });
   await new Promise<void>((resolve) => {
     web.listen(0, '127.0.0.1', resolve);
@@ -83,6 +99,15 @@ async function run(name: string, given: Record<string, number[]> = {}, zone = 'U
   const steps = answer.attempts.at(-1)?.steps.map(({ name, state, tries }) => `${name} ${state} ${tries}`);
   return { ...answer.run, hour: Number(hour), steps };
 }
+
+test('Both jobs run at the times that their documents name, in the zone of the configuration', async () => {
+  await importJobs([DAILY_REPORT, DATA_PIPELINE]);
+  const client = installation.client();
+  const schedule = async (name: string) =>
+    (await client.call('getJob', { params: { name } })).document.schedule;
+  assert.deepEqual(await schedule('daily-report'), { cron: '30 9 * * *', timezone: CONFIG.tz });
+  assert.deepEqual(await schedule('data-pipeline'), { cron: '0 * * * *', timezone: CONFIG.tz });
+});
 
 test('The daily report is asked for with its secret, and again five seconds after a failure', async () => {
   await importJobs([DAILY_REPORT]);
@@ -141,4 +166,44 @@ test('With continue_on_failure the pipeline goes on after a failure, and has not
     ['/api/data', '/api/process'],
   );
   assert.deepEqual(steps, ['fetch-data failed 1', 'process-data succeeded 1']);
+});
+
+test('Headers, parameters and bodies are sent with their secrets, and a request that fails is tried again, each time later', async () => {
+  const action = {
+    type: 'http',
+    name: 'Send',
+    method: 'POST',
+    url: '{{BASE_URL}}/send',
+    headers: { 'User-Agent': 'FleetCron/3.0', Authorization: 'Bearer {{API_SECRET}}' },
+    params: { q: 'a b', key: '{{API_SECRET}}' },
+    body: { key: '{{API_SECRET}}', plain: '{{ not a key }}', list: [1, { deep: 'x{{API_SECRET}}' }] },
+    retry: { retries: 2, delay_sec: 0.3, backoff: 2 },
+  };
+  const last = {
+    type: 'http',
+    name: 'Last',
+    method: 'DELETE',
+    url: '{{BASE_URL}}/last',
+    body: 'raw {{API_SECRET}}',
+  };
+  await importJobs([{ ...DATA_PIPELINE, name: 'Everything', actions: [action, last] }]);
+  const path = `/send?q=a+b&key=${SECRET}`;
+  const { state, steps } = await run('everything', { [path]: [500, 503] });
+  assert.deepEqual([state, steps], ['succeeded', ['send succeeded 3', 'last succeeded 1']]);
+  const [first, second, third, fourth] = seen as [Seen, Seen, Seen, Seen];
+  assert.equal(seen.length, 4);
+  for (const { method, url, authorization, agent, body } of [first, second, third]) {
+    assert.deepEqual(
+      [method, url, authorization, agent],
+      ['POST', path, `Bearer ${SECRET}`, 'FleetCron/3.0'],
+    );
+    const list = [1, { deep: `x${SECRET}` }];
+    assert.deepEqual(JSON.parse(body), { key: SECRET, plain: '{{ not a key }}', list });
+  }
+  assert.ok(second.atMs - first.atMs >= 290, `${second.atMs - first.atMs} ms`);
+  assert.ok(third.atMs - second.atMs >= 590, `${third.atMs - second.atMs} ms`);
+  assert.deepEqual([fourth.method, fourth.url, fourth.body], ['DELETE', '/last', `raw ${SECRET}`]);
+  const failed = await run('everything', { [path]: [500, 500, 500] });
+  assert.deepEqual([failed.state, failed.steps], ['failed', ['send failed 3', 'last notRun 0']]);
+  assert.equal(seen.length, 3);
 });

@@ -11,6 +11,7 @@ import {
   terminalUnchanged,
   unknownJustified,
 } from './outcomes.ts';
+import { droppedNeverStarts, retriesAreUsed, retryIsAllowed } from './retries.ts';
 import {
   neverEarly,
   nextAttemptHasProof,
@@ -20,6 +21,7 @@ import {
   outcomeMatchesLog,
   startHasPermit,
 } from './starts.ts';
+import { noStepTwice, stepsInOrder, stepsMatchLog } from './steps.ts';
 
 /** What every history must show, whatever was done to the system. The names are stable. */
 export const INVARIANTS = {
@@ -30,6 +32,12 @@ export const INVARIANTS = {
   neverEarly,
   noOverlap,
   outcomeMatchesLog,
+  noStepTwice,
+  stepsInOrder,
+  stepsMatchLog,
+  retryIsAllowed,
+  retriesAreUsed,
+  droppedNeverStarts,
   everyInstantAccounted,
   nothingExtra,
   acknowledgedIsDurable,

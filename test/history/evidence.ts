@@ -5,10 +5,12 @@ import {
   type JobOfHistory,
   type LoggedEnd,
   type LoggedStart,
+  type LoggedTry,
   lowerBound,
   type StateChange,
   type StoredAttempt,
   type StoredRun,
+  type StoredStep,
 } from './history.ts';
 
 /** A history with what is asked of it again and again, looked up once. */
@@ -26,6 +28,9 @@ export interface Evidence {
   changesOf: ReadonlyMap<string, StateChange[]>;
   runsOf: ReadonlyMap<string, StoredRun[]>;
   decidedAt: ReadonlyMap<string, number[]>;
+  /** Of an attempt, by step, each in the order in which they began. */
+  triesOf: ReadonlyMap<string, ReadonlyMap<string, LoggedTry[]>>;
+  stepsOf: ReadonlyMap<string, StoredStep[]>;
   agentNames: ReadonlyMap<string, string>;
   /** When anything was disturbed, recovery included. */
   disturbed: Windows;
@@ -40,6 +45,15 @@ export function gather(history: History): Evidence {
   }
   const attemptsOf = groupBy(history.attempts, (attempt) => attempt.runId);
   for (const attempts of attemptsOf.values()) attempts.sort((a, b) => a.number - b.number);
+  const triesOf = new Map<string, Map<string, LoggedTry[]>>();
+  for (const [attemptId, tries] of groupBy(history.tries, (each) => each.attemptId))
+    triesOf.set(
+      attemptId,
+      groupBy(
+        tries.toSorted((a, b) => a.at - b.at),
+        ({ step }) => step,
+      ),
+    );
   const decidedAt = new Map<string, number[]>();
   for (const [runId, decisions] of groupBy(history.decisions, (decision) => decision.runId))
     decidedAt.set(
@@ -61,6 +75,8 @@ export function gather(history: History): Evidence {
     changesOf: groupBy(history.changes, (change) => change.runId),
     runsOf: groupBy(history.runs, (run) => run.jobId),
     decidedAt,
+    triesOf,
+    stepsOf: groupBy(history.steps, (step) => step.attemptId),
     agentNames: new Map(history.agents.map((agent) => [agent.id, agent.name])),
     disturbed: windowsOf(history.faults, history.limits.recoveryMs),
   };

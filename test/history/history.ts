@@ -1,3 +1,5 @@
+import type { Retry, Step } from '@rota/contract';
+
 /**
  * What one history consists of: plain data, so that a simulation, real processes and a database can all supply it.
  * Instants are epoch ms of one clock; a job's own log is the truth, whatever the database says.
@@ -7,8 +9,11 @@ export interface History {
   agents: AgentOfHistory[];
   /** What the jobs themselves wrote down, in any order. */
   log: LogEntry[];
+  /** What the steps of jobs with several of them wrote down, in any order. */
+  tries: LoggedTry[];
   runs: StoredRun[];
   attempts: StoredAttempt[];
+  steps: StoredStep[];
   gaps: StoredGap[];
   /** Changes of runs; those of one run in the order in which they were committed. */
   changes: StateChange[];
@@ -16,6 +21,9 @@ export interface History {
   faults: Fault[];
   /** What people decided: only they may settle what nobody knows. */
   decisions: Decision[];
+  /** Further attempts that people hurried, or dropped. */
+  hurried: Decision[];
+  dropped: Decision[];
   /** Runs whose making was acknowledged to a client. */
   acknowledged: string[];
   /** When the database was read. */
@@ -33,8 +41,12 @@ export interface Limits {
   recoveryMs: Record<string, number>;
   /** After TERM, how long a process that outlived its timeout may still live. */
   killGraceMs: number;
+  /** How long a permit is good. Default 0. */
+  permitMs?: number;
   /** How long a transaction may last: what it changes carries the time of its beginning, and is seen at its end. Default 0. */
   transactionMs?: number;
+  /** By which part clocks of machines may run slower or faster than that of the database. Default 0. */
+  clockDrift?: number;
 }
 
 export interface JobOfHistory {
@@ -45,6 +57,11 @@ export interface JobOfHistory {
   timeoutMs: number | null;
   jitterMs: number;
   startDeadlineMs: number;
+  /** Null: one plain step, of which the log of the attempt says all. */
+  steps: Step[] | null;
+  /** Further attempts. */
+  retry: Retry | null;
+  onUnknown: 'hold' | 'retry';
   /** What its schedule demands, by an independent oracle, ascending. */
   instants: readonly number[];
   /** The oracle was asked up to here; what is planned for later is nobody's business yet. */
@@ -69,10 +86,24 @@ export type LogEntry =
       /** When nobody looked after it: its machine stood still, or the processes that watch it did or were gone. */
       unwatched?: { from: number; to: number }[];
     }
-  | { kind: 'end'; attemptId: string; exitCode: number; at: number };
+  /** Without an exit code when its steps have their own. */
+  | { kind: 'end'; attemptId: string; exitCode: number | null; at: number };
 
 export type LoggedStart = Extract<LogEntry, { kind: 'start' }>;
 export type LoggedEnd = Extract<LogEntry, { kind: 'end' }>;
+
+/** One try of a step. */
+export interface LoggedTry {
+  attemptId: string;
+  step: string;
+  agent: string | null;
+  at: number;
+  /** Null while it goes on. */
+  endedAt: number | null;
+  exitCode: number | null;
+  /** False when the helper that began it did not live to see its end: nobody can know how it ended. */
+  isSeen: boolean;
+}
 
 export interface StoredRun {
   id: string;
@@ -88,6 +119,7 @@ export interface StoredRun {
   attempt: number;
   slot: number;
   agentId: string | null;
+  cancelRequestedAt: number | null;
 }
 
 export interface StoredAttempt {
@@ -98,12 +130,23 @@ export interface StoredAttempt {
   /** `starting`, `running`, `ended` or `notStarted`. */
   state: string;
   outcome: string | null;
+  reason: string | null;
   exitCode: number | null;
   /** When its permit was granted first. */
   startingAt: number;
   endedAt: number | null;
   /** The database had lost it, and learned of it from its agent: what came of the attempts before it may never be told. */
   told?: boolean;
+}
+
+/** A step as the database shows it. */
+export interface StoredStep {
+  attemptId: string;
+  index: number;
+  name: string;
+  state: string;
+  reason: string | null;
+  tries: number;
 }
 
 export interface StoredGap {

@@ -3,9 +3,13 @@ import { define, type JobDocument } from '@rota/contract';
 import pg from 'pg';
 import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
 import type { AgentOfHistory, History, JobOfHistory, StateChange } from './history.ts';
+import { stepsOf } from './steps.ts';
 
 /** What a database says. */
-export type Dump = Pick<History, 'jobs' | 'agents' | 'runs' | 'attempts' | 'gaps' | 'changes' | 'readAt'>;
+export type Dump = Pick<
+  History,
+  'jobs' | 'agents' | 'runs' | 'attempts' | 'steps' | 'gaps' | 'changes' | 'readAt'
+>;
 
 type Query = <T>(text: string) => Promise<T[]>;
 
@@ -60,6 +64,7 @@ async function readAll(query: Query, readAt: number): Promise<Dump> {
     agents: await query<AgentOfHistory>('select "id", "name", "state" from "agents"'),
     runs: await query('select * from "runs"'),
     attempts: await query('select * from "attempts"'),
+    steps: await query('select * from "steps"'),
     gaps: await query('select * from "gaps"'),
     changes: changes.map(
       ({ runId, at, dataJson }): StateChange => ({
@@ -83,6 +88,9 @@ function demandsOf(job: DumpedJob, readAt: number): JobOfHistory {
       timeoutMs: null,
       jitterMs: 0,
       startDeadlineMs: 0,
+      steps: null,
+      retry: null,
+      onUnknown: 'hold',
       instants: [],
       instantsUntil,
     };
@@ -106,6 +114,9 @@ function demandsOf(job: DumpedJob, readAt: number): JobOfHistory {
     timeoutMs: definition.timeoutMs,
     jitterMs: Math.max(0, ...definition.schedules.map(({ jitterMs }) => jitterMs)),
     startDeadlineMs: definition.startDeadlineMs,
+    steps: stepsOf(definition),
+    retry: definition.retry,
+    onUnknown: definition.onUnknown,
     instants: [...instants].sort((a, b) => a - b),
     instantsUntil,
   };

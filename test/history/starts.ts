@@ -1,5 +1,12 @@
 import type { Evidence } from './evidence.ts';
-import { iso, type LoggedStart, type StoredAttempt, TERMINAL } from './history.ts';
+import {
+  iso,
+  type LoggedStart,
+  type StateChange,
+  type StoredAttempt,
+  type StoredRun,
+  TERMINAL,
+} from './history.ts';
 
 /** What must hold of each start, as the job itself has logged it. Each function names what breaks its invariant. */
 
@@ -31,8 +38,12 @@ export function* notStartedNeverStarts({ starts, attempts }: Evidence): Generato
   }
 }
 
-/** A next attempt exists only when the one before ended, was proven not started, or a person decided. */
-export function* nextAttemptHasProof({ attemptsOf, decidedAt }: Evidence): Generator<string> {
+/**
+ * A next attempt exists only when the one before ended, was proven not started, a person decided, or the job says that an unknown
+ * run is tried again.
+ */
+export function* nextAttemptHasProof(evidence: Evidence): Generator<string> {
+  const { attemptsOf, decidedAt } = evidence;
   for (const [runId, attempts] of attemptsOf) {
     for (const [index, next] of attempts.entries()) {
       const before = attempts[index - 1];
@@ -43,7 +54,7 @@ export function* nextAttemptHasProof({ attemptsOf, decidedAt }: Evidence): Gener
       }
       if (!isGiven) yield `run ${runId} has attempt ${next.number} after attempt ${before.number}`;
       const decided = decidedAt.get(runId)?.some((at) => before.startingAt <= at && at <= next.startingAt);
-      if (!isKnownOver(before, next) && !decided)
+      if (!isKnownOver(before, next) && !decided && !wasGivenUp(evidence, before, next.startingAt))
         yield `run ${runId} got attempt ${next.number} at ${iso(next.startingAt)} while nobody knew the end of attempt ${before.number}`;
     }
   }
@@ -58,6 +69,27 @@ function isKnownOver(attempt: StoredAttempt, next: StoredAttempt): boolean {
 
 function isUndated(attempt: StoredAttempt): boolean {
   return attempt.told === true && attempt.state === 'notStarted';
+}
+
+/**
+ * Whether nobody knew the end of an attempt and its job wanted another one all the same: not before its permit had expired, and,
+ * where it was known to run, not before its timeout and grace had passed, unless its agent was declared gone.
+ */
+export function wasGivenUp(
+  { history, jobs, runs, changesOf }: Evidence,
+  attempt: StoredAttempt,
+  at: number,
+): boolean {
+  const job = jobs.get(runs.get(attempt.runId)?.jobId ?? '');
+  if (job?.onUnknown !== 'retry') return false;
+  const { permitMs = 0, killGraceMs } = history.limits;
+  const changes = (changesOf.get(attempt.runId) ?? []).filter((each) => each.at <= at);
+  const unknown = changes.findLastIndex(({ state }, index) => state === 'unknown' && index > 0);
+  if (unknown === -1 || (changes[unknown] as StateChange).at < attempt.startingAt) return false;
+  if (at < attempt.startingAt + permitMs) return false;
+  const isGone = history.agents.find(({ id }) => id === attempt.agentId)?.state !== 'online';
+  if ((changes[unknown - 1] as StateChange).state !== 'running' || isGone) return true;
+  return job.timeoutMs !== null && at >= attempt.startingAt + job.timeoutMs + killGraceMs;
 }
 
 /** Not before it was due, its jitter included, nor due before the instant of its schedule. */
@@ -96,7 +128,8 @@ export function* noOverlap(evidence: Evidence): Generator<string> {
       if (
         last &&
         start.at < lastEnd - history.limits.clockErrorMs &&
-        !wasUnwatched(evidence, last, start.at, lastEnd)
+        !wasUnwatched(evidence, last, start.at, lastEnd) &&
+        !mayOverlap(evidence, last, start)
       )
         yield `job ${jobs.get(jobId)?.name}: attempt ${start.attemptId} started at ${iso(start.at)} while attempt ${last.attemptId} of ${iso(last.at)} was going on until ${Number.isFinite(lastEnd) ? iso(lastEnd) : 'now'}`;
       const end = endOf(evidence, start);
@@ -106,6 +139,14 @@ export function* noOverlap(evidence: Evidence): Generator<string> {
       }
     }
   }
+}
+
+/** A further attempt of a run of which nobody knew whether it had begun, as its job wants it. */
+function mayOverlap(evidence: Evidence, before: LoggedStart, start: LoggedStart): boolean {
+  const attempt = evidence.attempts.get(before.attemptId);
+  const next = evidence.attempts.get(start.attemptId);
+  if (!attempt || !next || before.runId !== start.runId) return false;
+  return wasGivenUp(evidence, attempt, next.startingAt);
 }
 
 function endOf({ history, ends, attempts, jobs, runs, decidedAt }: Evidence, start: LoggedStart): number {
@@ -142,17 +183,25 @@ function wasUnwatched(
   return endedAt <= watchedAt + killGraceMs;
 }
 
+/** Whether someone cancelled a run while it waited for a further attempt. */
+function endedWaiting({ changesOf }: Evidence, { id, state }: StoredRun): boolean {
+  const before = changesOf.get(id)?.at(-2)?.state;
+  return state === 'cancelled' && (before === 'queued' || before === 'offered');
+}
+
 /** What the database says of an attempt's end agrees with what its job logged. */
 export function* outcomeMatchesLog(evidence: Evidence): Generator<string> {
-  const { history, starts, ends, attempts, attemptsOf, firstStart, decidedAt } = evidence;
+  const { history, jobs, runs, starts, ends, attempts, attemptsOf, firstStart, decidedAt } = evidence;
   for (const attempt of history.attempts) {
     const started = starts.has(attempt.id);
     const end = ends.get(attempt.id)?.[0];
-    if (attempt.outcome === 'succeeded' && (!started || !end))
+    const hasSteps = jobs.get(runs.get(attempt.runId)?.jobId ?? '')?.steps != null;
+    if (attempt.outcome === 'succeeded' && !hasSteps && (!started || !end))
       yield `attempt ${attempt.id} succeeded but its log has ${started ? 'no end' : 'no start'}`;
-    if (attempt.state === 'ended' && end && attempt.exitCode !== null && attempt.exitCode !== end.exitCode)
+    if (end?.exitCode == null) continue;
+    if (attempt.state === 'ended' && attempt.exitCode !== null && attempt.exitCode !== end.exitCode)
       yield `attempt ${attempt.id} ended with ${end.exitCode} but ${attempt.exitCode} is on record`;
-    if (attempt.outcome === 'succeeded' && end && end.exitCode !== 0)
+    if (attempt.outcome === 'succeeded' && end.exitCode !== 0)
       yield `attempt ${attempt.id} succeeded although it ended with ${end.exitCode}`;
   }
   for (const [attemptId, [end]] of ends) {
@@ -160,19 +209,25 @@ export function* outcomeMatchesLog(evidence: Evidence): Generator<string> {
     if (end && attempts.get(attemptId)?.state === 'notStarted')
       yield `attempt ${attemptId} logged an end although it was declared not started`;
   }
+  const dropped = new Set(history.dropped.map(({ runId }) => runId));
   for (const run of history.runs) {
     if (!TERMINAL.has(run.state)) continue;
     const start = firstStart.get(run.id);
     if (start && (run.state === 'skipped' || run.state === 'missed'))
       yield `run ${run.id} is ${run.state} but started at ${iso(start.at)}`;
-    if (decidedAt.has(run.id)) continue;
+    if (decidedAt.has(run.id) || dropped.has(run.id)) continue;
     // It ended before a permit was sent.
     if (run.reason === 'secretMissing') continue;
     const last = attemptsOf.get(run.id)?.at(-1);
     if (run.state === 'succeeded' || run.state === 'failed' || run.state === 'timedOut') {
       if (last?.outcome !== run.state)
         yield `run ${run.id} is ${run.state} but its last attempt is ${last?.outcome ?? last?.state ?? 'missing'}`;
-    } else if (last && last.state !== 'notStarted' && last.outcome !== run.state)
+    } else if (
+      last &&
+      last.state !== 'notStarted' &&
+      last.outcome !== run.state &&
+      !endedWaiting(evidence, run)
+    )
       yield `run ${run.id} is ${run.state} but its last attempt is ${last.outcome ?? last.state}`;
   }
 }

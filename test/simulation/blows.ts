@@ -171,6 +171,8 @@ function restoreFolder(
   const since = simulation.database.clock();
   kernel.after(blow.afterMs, null, `${agent.machine.name} is put back`, () => {
     if (agent.isDown || agent.identity.agentId !== agentId) return;
+    // It would be locked out when people have mended all.
+    if (untilMended(simulation) < 60_000) return;
     simulation.note(blow.kind, agent.machine.name, [index], untilMended(simulation));
     simulation.betray(index, since);
     agent.powerOff();

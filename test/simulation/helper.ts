@@ -1,18 +1,18 @@
-import type { AttemptEnd } from '@rota/contract';
+import { adoptAttempt } from '../../packages/agent/src/helper/adopt.ts';
+import { type Runner, type RunnerPorts, startRunner } from '../../packages/agent/src/helper/runner.ts';
 import type { Helper } from '../../packages/agent/src/helperClient.ts';
 import {
   type FromHelper,
   HELPER_PROTOCOL,
-  type HeldAttempt,
+  NO_HTTP_SETTINGS,
   type Task,
   type ToHelper,
 } from '../../packages/agent/src/helperProtocol.ts';
-import { unseenEnd } from '../../packages/agent/src/spoolFile.ts';
+import type { Spool } from '../../packages/agent/src/spool.ts';
 import { type Kernel, Process, type Timer } from './kernel.ts';
-import type { JobProcess, Machine } from './machine.ts';
+import type { Machine } from './machine.ts';
 
 const IDLE_MS = 10_000;
-const POLL_MS = 250;
 const PIPE_MS = 0.2;
 
 /** One direction of a local socket: in order, to a process that runs. */
@@ -48,17 +48,13 @@ interface Contact {
   isOpen: boolean;
 }
 
-interface Runner {
-  readonly held: HeldAttempt;
-  end(graceMs: number): void;
-}
-
-/** The process that owns what a machine executes; it does what `helper/service.ts`, `runner.ts` and `adopt.ts` do. */
+/** The process that owns what a machine executes: the real parts, but for `helper/service.ts`, of which it does what that does. */
 export class SimHelper {
   readonly id: string;
   readonly process: Process;
-  readonly #kernel: Kernel;
   readonly #machine: Machine;
+  readonly #spool: Spool;
+  readonly #ports: RunnerPorts;
   readonly #runners = new Map<string, Runner>();
   readonly #running = new Set<string>();
   readonly #starts: Task[] = [];
@@ -68,7 +64,6 @@ export class SimHelper {
   #idleTimer: Timer | null = null;
 
   constructor(kernel: Kernel, machine: Machine, id: string) {
-    this.#kernel = kernel;
     this.#machine = machine;
     this.id = id;
     this.process = new Process(kernel, `helper of ${machine.name}`);
@@ -76,6 +71,15 @@ export class SimHelper {
       machine.leaveJobs();
       for (const contact of [this.#contact, ...this.#waiting]) contact?.toSession.send('lost');
     });
+    this.#spool = machine.spool.of(this.process);
+    this.#ports = {
+      clock: machine.clockOf(this.process),
+      random: machine.random,
+      machine: machine.of(this.process),
+      http: NO_HTTP_SETTINGS,
+      tell: (message) => this.#tell(message),
+      settled: (attemptId) => this.#settled(attemptId),
+    };
     this.#endWhenIdle();
   }
 
@@ -140,6 +144,7 @@ export class SimHelper {
     for (const { attemptId } of this.#starts)
       if (!this.#runners.has(attemptId)) attempts.push({ attemptId, state: 'waiting', pid: null });
     this.#tell({ type: 'hello', protocol: HELPER_PROTOCOL, helperId: this.id, pid: 1, attempts });
+    for (const runner of this.#runners.values()) runner.tellAgain();
   }
 
   #closed(contact: Contact): void {
@@ -165,12 +170,12 @@ export class SimHelper {
         if (this.#starts.length === 1) this.#startNext();
         return;
       case 'continue':
-        // Its jobs have one step each.
+        this.#runners.get(message.attemptId)?.answer(message.task);
         return;
       case 'adopt':
         if (this.#runners.has(message.attemptId)) return;
         this.#running.add(message.attemptId);
-        this.#runners.set(message.attemptId, this.#adopt(message.attemptId));
+        this.#runners.set(message.attemptId, adoptAttempt(message.attemptId, this.#spool, this.#ports));
         return;
       case 'end': {
         const runner = this.#runners.get(message.attemptId);
@@ -181,7 +186,12 @@ export class SimHelper {
         const index = this.#starts.findIndex(({ attemptId }) => attemptId === message.attemptId);
         if (index === -1) return;
         this.#starts.splice(index, 1);
-        this.#refuse(message.attemptId, 'notExecuted');
+        this.#tell({
+          type: 'refused',
+          attemptId: message.attemptId,
+          reason: 'notExecuted',
+          detail: 'it was cancelled before it began',
+        });
         return;
       }
       case 'forget':
@@ -200,15 +210,10 @@ export class SimHelper {
       const task = this.#starts.shift();
       if (task && !this.#runners.has(task.attemptId)) {
         this.#running.add(task.attemptId);
-        this.#runners.set(task.attemptId, this.#run(task));
+        this.#runners.set(task.attemptId, startRunner(task, this.#ports));
       }
       if (this.#starts.length > 0) this.#startNext();
     });
-  }
-
-  #refuse(attemptId: string, reason: 'notExecuted' | 'permitExpired'): void {
-    this.#tell({ type: 'refused', attemptId, reason, detail: '' });
-    this.#settled(attemptId);
   }
 
   #settled(attemptId: string): void {
@@ -228,136 +233,5 @@ export class SimHelper {
 
   #isBusy(): boolean {
     return this.#running.size > 0 || this.#starts.length > 0;
-  }
-
-  #run(task: Task): Runner {
-    const { attemptId } = task;
-    const held: HeldAttempt = { attemptId, state: 'waiting', pid: null };
-    const machine = this.#machine;
-    let job: JobProcess | null = null;
-    let early: Pick<AttemptEnd, 'outcome' | 'reason'> | null = null;
-    const endEarly = (outcome: AttemptEnd['outcome'], reason: AttemptEnd['reason'], graceMs: number) => {
-      early ??= { outcome, reason };
-      if (job) machine.endJob(job, graceMs);
-    };
-    const run = async (): Promise<void> => {
-      await this.process.pause(machine.spawnDelay(), 'prepares a start');
-      if (early) return this.#refuse(attemptId, 'notExecuted');
-      if (machine.bootMs() > task.validUntilBootMs) return this.#refuse(attemptId, 'permitExpired');
-      const startedBootMs = machine.bootMs();
-      try {
-        machine.spool.begin({
-          attemptId,
-          kind: (task.steps[0] as Task['steps'][number]).action.kind,
-          startedBootMs,
-          timeoutMs: task.timeoutMs,
-          killGraceMs: task.killGraceMs,
-        });
-      } catch {
-        return this.#refuse(attemptId, 'notExecuted');
-      }
-      this.#kernel.trace(machine.name, 'before exec', machine.subject);
-      await this.process.pause(0.01, 'executes');
-      job = machine.execute(task);
-      this.#kernel.trace(machine.name, 'after exec', machine.subject);
-      await this.process.pause(0.01, 'writes down what it has executed');
-      const entry = machine.spool.entry(attemptId);
-      if (entry && job) entry.process = { pid: job.pid, startTime: null };
-      held.state = 'running';
-      held.pid = job?.pid ?? null;
-      this.#tell({ type: 'running', attemptId, pid: held.pid });
-      // A cancel that came in between.
-      if (early && job) machine.endJob(job, task.killGraceMs);
-      const deadline =
-        task.timeoutMs === null
-          ? null
-          : this.process.after(task.timeoutMs, 'a timeout', () =>
-              endEarly('timedOut', 'timeout', task.killGraceMs),
-            );
-      if (job) await this.#untilEnd(job, (data) => this.#output(attemptId, data, startedBootMs));
-      deadline?.cancel();
-      const end: AttemptEnd = {
-        ...unseenEnd('exitStatus', machine.spool.outputBytes(attemptId)),
-        outcome: job?.exitCode === 0 ? 'succeeded' : 'failed',
-        reason: job === null ? 'spawnFailed' : job.exitCode === 0 ? null : 'exitStatus',
-        exitCode: job?.exitCode ?? null,
-        ...(early as Pick<AttemptEnd, 'outcome' | 'reason'> | null),
-        durationMs: Math.max(0, Math.round(machine.bootMs() - startedBootMs)),
-      };
-      await machine.disk.act(this.process, 'write an end', () => machine.spool.writeEnd(attemptId, end), 3);
-      held.state = 'ended';
-      this.#tell({ type: 'ended', attemptId });
-      this.#settled(attemptId);
-    };
-    void run();
-    return { held, end: (graceMs) => endEarly('cancelled', 'cancelledByUser', graceMs) };
-  }
-
-  #output(attemptId: string, data: Buffer, startedBootMs: number): void {
-    const entry = this.#machine.spool.entry(attemptId);
-    if (!entry || this.#machine.disk.isFull) return;
-    const atMs = Math.max(0, Math.round(this.#machine.bootMs() - startedBootMs));
-    const position = this.#machine.spool.outputBytes(attemptId);
-    entry.output.push({ stream: 'stdout', position, atMs, data });
-    this.#tell({ type: 'output', attemptId });
-  }
-
-  #untilEnd(job: JobProcess, output: (data: Buffer) => void): Promise<void> {
-    return new Promise((resolve) => {
-      job.watch({
-        output: (data) => this.process.after(PIPE_MS, 'reads output', () => output(data)),
-        ended: () => this.process.after(PIPE_MS, 'sees a job end', resolve),
-      });
-    });
-  }
-
-  #adopt(attemptId: string): Runner {
-    const held: HeldAttempt = { attemptId, state: 'waiting', pid: null };
-    const machine = this.#machine;
-    let early: Pick<AttemptEnd, 'outcome' | 'reason'> | null = null;
-    let graceMs = 0;
-    let job: JobProcess | null = null;
-    const endEarly = (outcome: AttemptEnd['outcome'], reason: AttemptEnd['reason'], grace: number) => {
-      early ??= { outcome, reason };
-      graceMs = grace;
-      if (job) machine.endJob(job, grace);
-    };
-    const look = async (): Promise<void> => {
-      const entry = await machine.disk.act(this.process, 'look for an end', () => {
-        const found = machine.spool.entry(attemptId);
-        return found ? { end: found.end, begin: found.begin } : null;
-      });
-      const settle = () => {
-        held.state = 'ended';
-        this.#tell({ type: 'ended', attemptId });
-        this.#settled(attemptId);
-      };
-      if (entry?.end) return settle();
-      const begin = entry?.begin;
-      if (!begin) return this.#refuse(attemptId, 'notExecuted');
-      job = machine.jobOf(attemptId);
-      if (job) {
-        held.state = 'running';
-        held.pid = job.pid;
-        machine.watchAgain(job);
-        this.#tell({ type: 'running', attemptId, pid: job.pid });
-        if (early) machine.endJob(job, graceMs);
-        const deadline =
-          begin.timeoutMs === null
-            ? null
-            : this.process.after(
-                Math.max(0, begin.startedBootMs + begin.timeoutMs - machine.bootMs()),
-                'a timeout',
-                () => endEarly('timedOut', 'timeout', begin.killGraceMs),
-              );
-        while (job.isAlive) await this.process.pause(POLL_MS, 'looks after an adopted job');
-        deadline?.cancel();
-      }
-      const end = { ...unseenEnd('exitStatusLost', machine.spool.outputBytes(attemptId)), ...early };
-      await machine.disk.act(this.process, 'write an end', () => machine.spool.writeEnd(attemptId, end), 3);
-      settle();
-    };
-    void look();
-    return { held, end: (grace) => endEarly('cancelled', 'cancelledByUser', grace) };
   }
 }

@@ -1,5 +1,5 @@
 import type { Connection, ConnectionEvents } from '../../packages/agent/src/ports.ts';
-import type { AgentSocket } from '../../packages/server/src/agents/gateway.ts';
+import type { AgentSocket } from '../../packages/server/src/agents/connection.ts';
 import type { Kernel, Process, Subject } from './kernel.ts';
 import { drawLatency, type Latency, type Seeded } from './random.ts';
 

@@ -4,6 +4,8 @@ import { type Action, HEAL_MS, PAUSE_MS, TAIL_MS } from './world.ts';
 
 /** Between two tries of what must be done. */
 const AGAIN_MS = 1_500;
+/** How often someone looks for a run that waits for its next attempt. */
+const WAITING_LOOKS = 60;
 
 /** What people do: they make the jobs, act as the world says, mend what is broken, and at the end let all come to rest. */
 export function operate(simulation: Simulation): void {
@@ -109,6 +111,18 @@ async function act(simulation: Simulation, action: Action): Promise<unknown> {
       if (answer !== 'done') simulation.decisions.splice(simulation.decisions.indexOf(decision), 1);
       return answer;
     }
+    case 'hurryRetry':
+    case 'dropRetry': {
+      const runId = await untilWaiting(simulation, action.draw);
+      if (runId === null) return null;
+      const isDrop = action.kind === 'dropRetry';
+      const decision = { runId, at: simulation.database.clock() };
+      if (!isDrop) simulation.hurried.push(decision);
+      const by = 'operator';
+      const answer = await runs.retry({ tenantId: TENANT, runId, action: isDrop ? 'drop' : 'now', by });
+      if (isDrop && answer === 'done') simulation.dropped.push({ runId, at: simulation.database.clock() });
+      return answer;
+    }
     case 'setAgent': {
       const { order, enabled } = action;
       const name = `agent-${action.agent}`;
@@ -124,10 +138,22 @@ async function act(simulation: Simulation, action: Action): Promise<unknown> {
   }
 }
 
+/** A run that waits for its next attempt, as soon as there is one; null when none comes. */
+async function untilWaiting(simulation: Simulation, draw: number): Promise<string | null> {
+  for (let looks = 0; looks < WAITING_LOOKS; looks++) {
+    const runId = drawRun(simulation, draw, ['queued', 'offered'], '"attempt" > 0');
+    if (runId !== null) return runId;
+    await new Promise<void>((resolve) => {
+      simulation.kernel.after(AGAIN_MS, null, 'someone looks again', resolve);
+    });
+  }
+  return null;
+}
+
 /** A run that is in one of these states now, or was in one a moment ago. */
-function drawRun(simulation: Simulation, draw: number, states: string[]): string | null {
+function drawRun(simulation: Simulation, draw: number, states: string[], fits = 'true'): string | null {
   const found = simulation.database.inspect<{ id: string }>(
-    `select "id" from "runs" where "endedAt" is null and "state" in (${states.map(() => '?').join(', ')}) order by "id"`,
+    `select "id" from "runs" where "endedAt" is null and "state" in (${states.map(() => '?').join(', ')}) and ${fits} order by "id"`,
     ...states,
   );
   return found[Math.floor(draw * found.length)]?.id ?? null;

@@ -31,6 +31,9 @@ export class Simulation {
   readonly faults: FaultWindow[] = [];
   readonly decisions: Decision[] = [];
   readonly acknowledged: string[] = [];
+  /** Further attempts that people asked for at once, or did not want. */
+  readonly hurried: Decision[] = [];
+  readonly dropped: Decision[] = [];
   /** Agents whose folder was put back or copied: from then on their promises are not worth what they were. */
   readonly betrayed = new Map<string, number>();
   /** Agents whose journal was damaged: it may look like an older one. */
@@ -167,7 +170,8 @@ export class Simulation {
   async saveJob(job: SimJob, fields: Record<string, unknown>): Promise<boolean> {
     const served = this.served();
     if (!served) return false;
-    const read = readJob({ name: job.name, command: 'true', ...fields }, { timezone: 'UTC' });
+    const action = fields.steps === undefined ? { command: 'true' } : {};
+    const read = readJob({ name: job.name, ...action, ...fields }, { timezone: 'UTC' });
     if (!('job' in read)) throw new Error(JSON.stringify(read));
     const { document, definition } = read.job;
     await served.store.saveJobs({

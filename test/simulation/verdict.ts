@@ -1,16 +1,19 @@
-import { define, type JobDocument } from '@rota/contract';
+import { define, type JobDefinition, type JobDocument } from '@rota/contract';
 import { bruteForce } from '../../packages/schedule/src/oracle.testing.ts';
 import { PERMIT_MS } from '../../packages/server/src/store/unknownRuns.ts';
 import { check } from '../history/check.ts';
-import type {
-  History,
-  JobOfHistory,
-  LogEntry,
-  StateChange,
-  StoredAttempt,
-  StoredRun,
+import {
+  groupBy,
+  type History,
+  type JobOfHistory,
+  type LogEntry,
+  type StateChange,
+  type StoredAttempt,
+  type StoredRun,
 } from '../history/history.ts';
+import { stepsOf } from '../history/steps.ts';
 import { lookAtTheEnd } from './lockout.ts';
+import type { Evidence } from './machine.ts';
 import { EPOCH_MS, type Simulation } from './simulation.ts';
 import { FAULT_KINDS, type World } from './world.ts';
 
@@ -87,10 +90,14 @@ const START_MS = PERMIT_MS + 1_000;
 function historyOf(simulation: Simulation): History {
   const { database, world, evidence } = simulation;
   const log: LogEntry[] = [];
-  for (const { attemptId, runId, scheduledFor, agent, at, endedAt, exitCode, unwatched } of evidence) {
-    log.push({ kind: 'start', attemptId, runId, scheduledFor, agent, at, unwatched });
-    if (endedAt !== null) log.push({ kind: 'end', attemptId, exitCode: exitCode ?? 137, at: endedAt });
-  }
+  const chains = new Set(
+    world.jobs.filter(({ fields }) => fields.steps !== undefined).map(({ name }) => name),
+  );
+  for (const each of evidence)
+    if (!chains.has(each.job)) log.push(...entriesOf([each], each.exitCode ?? KILLED));
+  const tries = evidence.filter(({ job }) => chains.has(job));
+  for (const group of groupBy(tries, ({ attemptId, agent }) => `${attemptId} ${agent}`).values())
+    log.push(...entriesOf(group, null));
   const recoveryMs = Object.fromEntries(
     [...FAULT_KINDS, 'notThere', 'disabled', 'replaced'].map((kind) => [kind, RECOVERY_MS]),
   );
@@ -102,14 +109,21 @@ function historyOf(simulation: Simulation): History {
       .map(({ id }) => demandsOf(simulation, id)),
     agents: database.inspect('select "id", "name", "state" from "agents"'),
     log,
+    tries: tries.map((each) => ({
+      ...each,
+      exitCode: each.endedAt === null ? null : (each.exitCode ?? KILLED),
+    })),
     runs: runsOf(simulation, changes),
     attempts: database
       .inspect<StoredAttempt & { permitBootId: string }>('select * from "attempts"')
       .map((attempt) => ({ ...attempt, told: attempt.permitBootId === '' })),
+    steps: database.inspect('select * from "steps"'),
     gaps: database.inspect('select * from "gaps"'),
     changes,
     faults: simulation.faults,
     decisions: simulation.decisions,
+    hurried: simulation.hurried,
+    dropped: simulation.dropped,
     acknowledged: simulation.acknowledged,
     readAt: database.clock(),
     limits: {
@@ -117,8 +131,25 @@ function historyOf(simulation: Simulation): History {
       healthyMs: isCrowded(world) ? CROWDED_MS : HEALTHY_MS,
       recoveryMs,
       killGraceMs: 15_000,
+      permitMs: 15_000,
+      clockDrift: 0.01,
     },
   };
+}
+
+const KILLED = 137;
+
+/** An attempt as its processes have logged it: from the first of them to the end of the last. */
+function entriesOf(processes: Evidence[], exitCode: number | null): LogEntry[] {
+  const [first] = processes as [Evidence, ...Evidence[]];
+  const { attemptId, runId, scheduledFor, agent, at } = first;
+  const unwatched = processes.flatMap((each) => each.unwatched);
+  const start: LogEntry = { kind: 'start', attemptId, runId, scheduledFor, agent, at, unwatched };
+  const endedAt = processes
+    .map((each) => each.endedAt)
+    .reduce((a, b) => (a === null || b === null ? null : Math.max(a, b)));
+  if (endedAt === null) return [start];
+  return [start, { kind: 'end', attemptId, exitCode, at: endedAt }];
 }
 
 /** What the database's own triggers have seen. A planned run that was taken back and planned again begins anew. */
@@ -170,12 +201,13 @@ function demandsOf({ database }: Simulation, jobId: string): JobOfHistory {
   let anchors = new Map<string, number>();
   let jitterMs = 0;
   let timeoutMs: number | null = null;
+  let definition: JobDefinition | null = null;
   let startDeadlineMs = Number.POSITIVE_INFINITY;
   let instantsUntil = EPOCH_MS;
   for (const [index, moment] of moments.entries()) {
     const text = documents.get(moment.revision) ?? null;
     if (text === null || moment.deleted === 1) continue;
-    const definition = define(JSON.parse(text) as JobDocument, 'UTC');
+    definition = define(JSON.parse(text) as JobDocument, 'UTC');
     timeoutMs = definition.timeoutMs;
     startDeadlineMs = Math.min(startDeadlineMs, definition.startDeadlineMs);
     const everyTexts = definition.schedules.flatMap(({ every }) => (every === undefined ? [] : [every]));
@@ -206,6 +238,9 @@ function demandsOf({ database }: Simulation, jobId: string): JobOfHistory {
     timeoutMs,
     jitterMs,
     startDeadlineMs,
+    steps: definition && stepsOf(definition),
+    retry: definition?.retry ?? null,
+    onUnknown: definition?.onUnknown ?? 'hold',
     instants: [...instants].sort((a, b) => a - b),
     instantsUntil: Math.max(instantsUntil, until),
   };

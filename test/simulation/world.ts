@@ -1,4 +1,5 @@
 import { type Latency, Seeded } from './random.ts';
+import { addSteps } from './worldSteps.ts';
 
 /** How the processes of a job behave. */
 export interface Behaviour {
@@ -57,6 +58,7 @@ export interface Fault {
 }
 
 export type Action = { atMs: number } & (
+  | { kind: 'hurryRetry' | 'dropRetry'; draw: number }
   | { kind: 'edit'; job: number; fields: Record<string, unknown> }
   | { kind: 'pause' | 'resume' | 'trigger' | 'delete'; job: number }
   | { kind: 'cancel' | 'resolve'; draw: number }
@@ -166,6 +168,9 @@ export interface WorldOptions {
   /** Put over the fields and the behaviour of each job. */
   fields?: Record<string, unknown>;
   behaviour?: Partial<Behaviour>;
+  /** Share of the jobs that have several steps, and of those that are tried again as a whole. */
+  chains?: number;
+  retries?: number;
   noticeLoss?: number;
   standbyLagMs?: number;
 }
@@ -222,6 +227,9 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
     actions.push(
       makeAction(random, last, jobs.length, agents.length, faults, options.actions ?? ACTION_KINDS),
     );
+  const steps = addSteps(seed, { jobs, agents: agents.length, rate, last, actionCount }, options);
+  faults.push(...steps.faults);
+  actions.push(...steps.actions);
   faults.sort((a, b) => a.atMs - b.atMs);
   actions.sort((a, b) => a.atMs - b.atMs);
   return {
@@ -385,6 +393,8 @@ function makeAction(
       return { atMs, kind, job, fields: { schedule: makeSchedule(random) } };
     case 'cancel':
     case 'resolve':
+    case 'hurryRetry':
+    case 'dropRetry':
       // Which of three ways to resolve is in the draw, too; the last third is another try.
       return { atMs, kind, draw: random.unit() };
     case 'setAgent':

@@ -99,7 +99,7 @@ export class Installation {
         throw new Error(`the server ended (${exitCode ?? signalCode}): ${this.log(name)}`);
       return this.address(name) !== null && (await fetch(`${this.url(name)}/readyz`)).ok;
     };
-    await until(`server ${name}`, isReady, 60_000);
+    await until(`server ${name}`, isReady, 180_000);
     return server;
   }
 
@@ -149,10 +149,11 @@ export class Installation {
   }
 
   async whenOnline(name: string): Promise<void> {
-    await until(`agent ${name} online`, async () => {
+    const isOnline = async () => {
       const agent = await this.client().call('getAgent', { params: { name } });
       return agent.state === 'online';
-    });
+    };
+    await until(`agent ${name} online`, isOnline, 120_000);
   }
 
   log(name: string): string {

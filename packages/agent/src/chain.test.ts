@@ -3,7 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { type AgentMessage, type AttemptEnd, defineRetry, type Permit, type Step } from '@rota/contract';
+import {
+  type AgentMessage,
+  type AttemptEnd,
+  defineRetry,
+  defineWhen,
+  type Permit,
+  type Step,
+} from '@rota/contract';
 import { agents, folder, gated, helperPid, server, start, startSession } from './agentFixture.testing.ts';
 import { systemClock } from './clock.ts';
 import { systemDisk } from './disk.ts';
@@ -13,7 +20,7 @@ import { step } from './helper/chain.testing.ts';
 import { openJournal } from './journal.ts';
 import { startAgent } from './main.ts';
 import { END_RESERVE, encodeBegin } from './spoolFile.ts';
-import { blankStep, encodeStepRecord, type StepRecord } from './stepsFile.ts';
+import { blankStep, type EndedStep, encodeStepRecord, type StepRecord } from './stepsFile.ts';
 
 type Continue = Extract<AgentMessage, { type: 'continue' }>;
 
@@ -188,7 +195,11 @@ test('wherever the helper of a chain is killed, no step is begun twice, and thos
 });
 
 /** Starts an agent whose helper has died between the steps `one` and `two` of an attempt. */
-async function startBetween(steps: Step[], timeoutMs: number | null = null): Promise<string> {
+async function startBetween(
+  steps: Step[],
+  timeoutMs: number | null = null,
+  left: Pick<EndedStep, 'kept' | 'isMasked'> = { kept: { text: 'kept\n', isWhole: true }, isMasked: false },
+): Promise<string> {
   const attemptId = server.newId();
   const bootId = readBootId();
   const { journal } = await openJournal({ folder, disk: systemDisk, now: { bootId, bootMs: 0 } });
@@ -213,7 +224,7 @@ async function startBetween(steps: Step[], timeoutMs: number | null = null): Pro
   const records: StepRecord[] = [
     { kind: 'plan', steps: plan, isPlain: false },
     { kind: 'started', index: 0, number: 1, bootMs: startedBootMs, timeoutMs: null, outputFrom: 0 },
-    { kind: 'ended', result, kept: { text: 'kept\n', isWhole: true }, cpuMs: 10, maxRssBytes: 1_000 },
+    { kind: 'ended', result, ...left, cpuMs: 10, maxRssBytes: 1_000 },
   ];
   writeFileSync(`${folder}/spool/${attemptId}.steps`, Buffer.concat(records.map(encodeStepRecord)));
   agents.push(await startAgent({ stateFolder: folder, log: silent }));
@@ -240,6 +251,27 @@ test('a chain whose helper died between two steps goes on, with secrets of the n
   assert.deepEqual(begun(), ['kept', 'three']);
   assert.ok((end.cpuMs ?? 0) >= 10);
 });
+
+for (const [isMasked, why] of [
+  [true, /^\{\{ steps\.one\.output \}\}: it held the value of a secret, and so was not kept when the helper/],
+  [false, /^\{\{ steps\.one\.output \}\}: it was lost when the helper process of the agent was restarted$/],
+] as const)
+  test(`output that is not kept over a helper's death${isMasked ? ', as it held a secret,' : ''} fails what names it`, async () => {
+    const steps = [
+      marking('one'),
+      step('two', 'echo {{ steps.one.output }}', { continueOnFailure: true }),
+      marking('three', { when: defineWhen({ expression: 'steps.one.state == "succeeded"' }) }),
+      marking('four', { when: defineWhen({ expression: 'steps.one.json == null' }) }),
+    ];
+    const id = await startBetween(steps, null, { kept: null, isMasked });
+    permit(await asked(id), steps);
+    const end = await server.ended(id);
+    assert.deepEqual(states(end), ['one succeeded', 'two failed', 'three succeeded', 'four failed']);
+    assert.equal(end.steps[1]?.reason, 'templateFailed');
+    assert.match(end.steps[1]?.error ?? '', why);
+    assert.equal(end.steps[3]?.reason, 'conditionFailed');
+    assert.deepEqual(begun(), ['three']);
+  });
 
 test('a chain that the server does not let go on ends, and says why', async () => {
   const id = await startBetween([marking('one'), marking('two')]);

@@ -48,7 +48,7 @@ class OtherVersion extends Error {
 }
 
 /** How long a new helper may take until it answers. */
-const START_MS = 15_000;
+const START_MS = 60_000;
 const RETRY_MS = 10;
 const LOG_MAX_BYTES = 1024 * 1024;
 

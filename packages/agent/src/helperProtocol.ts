@@ -6,7 +6,7 @@ import type { GuardRules } from './executors/httpGuard.ts';
  * The helper serves one session at a time, and a new one only after it has read all that the one before had sent.
  * Any change of the messages or of what they ask for is another version; `hello` and `bye` stay as they are in all of them.
  */
-export const HELPER_PROTOCOL = 2;
+export const HELPER_PROTOCOL = 3;
 
 /** One attempt to execute: the permit's content, and whose it is. */
 export interface Task {
@@ -63,6 +63,8 @@ export type FromHelper =
   | { type: 'refused'; attemptId: string; reason: 'notExecuted' | 'permitExpired'; detail: string }
   /** How a step of a chain gets on; told again to each session. */
   | { type: 'step'; attemptId: string; step: StepResult }
+  /** How far it is, as it says itself; null when that holds no more. Told again to each session. */
+  | { type: 'progress'; attemptId: string; percent: number | null }
   /** An adopted chain may go on with its next step, and needs its permit's content; told again to each session. */
   | { type: 'continue'; attemptId: string }
   /** More output is in the spool. */

@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { defineHttp, type Permit, type Step } from '@rota/contract';
+import { defineHttp, defineWhen, type Permit, type Step } from '@rota/contract';
 import { folder, server, start } from './agentFixture.testing.ts';
 import { command } from './fakeServer.testing.ts';
 import { step } from './helper/chain.testing.ts';
@@ -107,6 +107,52 @@ test('an answer that tells the secret tells nobody, and later steps read it as i
     assert.equal(ask?.http?.headers['x-echo'], '***');
     assert.match(wrong?.error ?? '', /is "\*\*\*"; expected "other"/);
     assert.match(sent?.error ?? '', /\/\*\*\*$/);
+    assertNothingIsTold(id);
+  } finally {
+    echo.close();
+  }
+});
+
+test('what was masked of a step fails the later step that names it, and says why; the rest can be used', async () => {
+  const script = `printf 'rota:result {"token": "%s", "rows": 3}\\nrota:summary has %s\\n' "$J" "$V"`;
+  const env = { V: '{{ TOKEN }}', J: json };
+  const uses = [
+    '{{ steps.give.result.token }}',
+    '{{ steps.give.result | json }}',
+    '{{ steps.give.summary | default: "x" }}',
+    '{{ steps.ask.headers.x-echo }}',
+  ];
+  const use = (name: string, text: string) =>
+    step(name, command('printf "%s" "$X"', { env: { X: text } }), { continueOnFailure: true });
+  const echo = createServer((_request, response) => {
+    response.writeHead(200, { 'x-echo': encodeURIComponent(SECRET), 'x-stars': '***' }).end('fine');
+  });
+  await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
+  try {
+    const url = `http://127.0.0.1:${(echo.address() as AddressInfo).port}/`;
+    const id = await begin([
+      step('give', command(script, { env })),
+      step('ask', defineHttp({ url })),
+      step('plain', command("echo 'rota:summary *** done ***'")),
+      ...uses.map((text, index) => use(`use-${index}`, text)),
+      step('look', 'true', {
+        when: defineWhen({ expression: 'steps.give.result.token != ""' }),
+        continueOnFailure: true,
+      }),
+      use('rest', '{{ steps.give.result.rows }} {{ steps.ask.output }} {{ steps.plain.summary }}'),
+    ]);
+    const end = await server.ended(id);
+    const failed = end.steps.filter(({ name }) => name.startsWith('use-'));
+    assert.equal(failed.length, uses.length);
+    for (const { name, state, reason, error, tries } of failed) {
+      assert.deepEqual([name, state, reason, tries], [name, 'failed', 'templateFailed', 0]);
+      assert.match(error ?? '', /: its value was masked, as it holds that of a secret, and cannot be used$/);
+    }
+    const [look, rest] = ['look', 'rest'].map((name) => end.steps.find((each) => each.name === name));
+    assert.deepEqual([look?.state, look?.reason], ['failed', 'conditionFailed']);
+    assert.match(look?.error ?? '', /its value was masked/);
+    assert.equal(rest?.state, 'succeeded', rest?.error ?? '');
+    assert.ok(server.of(id).output.endsWith('3 fine *** done ***'), server.of(id).output);
     assertNothingIsTold(id);
   } finally {
     echo.close();

@@ -137,6 +137,18 @@ test('a value that is too short is not masked', () => {
   assert.equal(createMasker(['12345', '123456']).text('12345 123456'), '12345 ***');
 });
 
+test('a long value is masked as one, and so is a long part of it', () => {
+  const value = Array.from({ length: 300 }, (_, index) => (index * 7_919).toString(36)).join('-');
+  const masker = createMasker([value]);
+  assert.equal(masker.text(`<${value}>`), '<***>');
+  assert.match(masker.text(`<${base64(value)}>`), /^<\*\*\*.?=*>$/);
+  const part = masker.text(`<${value.slice(100, 400)}>`);
+  assert.ok(part.includes('***') && part.length < 130, part);
+  const data = Buffer.from(`<${value}>`);
+  for (const cut of [1, 63, 64, 65, 300, value.length])
+    assert.equal(inPieces(masker, cutAt(data, [cut])).toString(), '<***>');
+});
+
 /** The plain way: marks every byte of every occurrence. */
 function maskedPlainly(data: Buffer, values: string[]): string {
   const spans: [number, number][] = [];

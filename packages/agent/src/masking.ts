@@ -1,3 +1,5 @@
+import { createFormSearch, type FormSearch } from './formSearch.ts';
+
 /**
  * Takes the values of secrets out of what leaves an attempt, before it reaches a disk or a connection. It is a net against
  * mistakes: it knows the usual spellings of a value, and whoever wants to can spell it otherwise.
@@ -22,13 +24,15 @@ export interface MaskedStream {
 export const MASKED_LENGTH = 6;
 /** A shorter beginning of a value, where a text was cut, tells nothing, and stands there by chance. */
 const CUT_LENGTH = 4;
-const MASK = Buffer.from('***');
+/** Stands in place of a value. */
+export const MASK = '***';
+const MASK_BYTES = Buffer.from(MASK);
 const NOTHING = Buffer.alloc(0);
 
 export function createMasker(values: string[]): Masker {
   const forms = formsOf(values.filter((value) => value.length >= MASKED_LENGTH));
   if (forms.length === 0) return NO_MASKER;
-  const search = createSearch(forms);
+  const search = createFormSearch(forms);
   return {
     text(text) {
       const parts = mask(search, text, false).split('…');
@@ -40,7 +44,7 @@ export function createMasker(values: string[]): Masker {
   };
 }
 
-function mask(search: Search, text: string, isCut: boolean): string {
+function mask(search: FormSearch, text: string, isCut: boolean): string {
   const stream = createStream(search);
   const parts = [stream.write(Buffer.from(text)), stream.flush(isCut)];
   return stream.isHit ? Buffer.concat(parts).toString() : text;
@@ -53,20 +57,21 @@ export const NO_MASKER: Masker = {
 };
 
 /** Values that overlap are masked together, so that no end of one is left beside the other. */
-function createStream(search: Search): MaskedStream {
+function createStream(search: FormSearch): MaskedStream {
   let held: Buffer = NOTHING;
   /** So much of what is held is masked already. */
   let covered = 0;
   let isHit = false;
 
   /** Everything up to `limit`; what begins there or later is held. */
-  function pass(data: Buffer, limit: number): Buffer {
+  function pass(data: Buffer, found: number[], limit: number): Buffer {
     const parts: Buffer[] = [];
     let from = covered;
-    for (let found = search.find(data, 0); found; found = search.find(data, found.start + 1)) {
-      if (found.start >= limit) break;
-      if (found.start >= from) parts.push(data.subarray(from, found.start), MASK);
-      from = Math.max(from, found.end);
+    for (let index = 0; index < found.length; index += 2) {
+      const [start, end] = [found[index] as number, found[index + 1] as number];
+      if (start >= limit) break;
+      if (start >= from) parts.push(data.subarray(from, start), MASK_BYTES);
+      from = Math.max(from, end);
       isHit = true;
     }
     if (from < limit) {
@@ -82,11 +87,12 @@ function createStream(search: Search): MaskedStream {
   return {
     write(piece) {
       const data = held.length === 0 ? piece : Buffer.concat([held, piece]);
-      return pass(data, search.openFrom(data));
+      const { found, openFrom } = search.scan(data);
+      return pass(data, found, openFrom);
     },
     flush(isCut = false) {
-      if (!isCut || held.length < CUT_LENGTH) return pass(held, held.length);
-      const mask = covered === 0 ? MASK : NOTHING;
+      if (!isCut || held.length < CUT_LENGTH) return pass(held, search.scan(held).found, held.length);
+      const mask = covered === 0 ? MASK_BYTES : NOTHING;
       held = NOTHING;
       covered = 0;
       isHit = true;
@@ -98,92 +104,31 @@ function createStream(search: Search): MaskedStream {
   };
 }
 
-interface Search {
-  /** The first place from `from` on where a form stands, and where the longest that begins there ends. */
-  find(data: Buffer, from: number): { start: number; end: number } | null;
-  /** Where the data that may be the beginning of a form starts; its length when there is none. */
-  openFrom(data: Buffer): number;
-}
-
-const HASHES = 4_096;
-const WIDTH_MAX = 200;
-const hash = (one: number, two: number) => ((one << 5) ^ two) & (HASHES - 1);
-
-/**
- * Looks for all forms at once (Wu and Manber): two bytes say how far the next form can be at the nearest, so that most bytes are
- * never looked at, however many forms there are.
- */
-function createSearch(forms: Buffer[]): Search {
-  const width = Math.min(WIDTH_MAX, ...forms.map((form) => form.length));
-  const longest = forms.reduce((length, form) => Math.max(length, form.length), 0);
-  const shifts = new Uint8Array(HASHES).fill(width - 1);
-  const byHash = new Map<number, Buffer[]>();
-  const byFirst = new Map<number, Buffer[]>();
-  for (const form of forms) {
-    for (let at = 1; at < width; at++) {
-      const key = hash(form[at - 1] as number, form[at] as number);
-      shifts[key] = Math.min(shifts[key] as number, width - 1 - at);
-    }
-    add(byHash, hash(form[width - 2] as number, form[width - 1] as number), form);
-    add(byFirst, form[0] as number, form);
-  }
-
-  return {
-    find(data, from) {
-      for (let last = from + width - 1; last < data.length; ) {
-        const key = hash(data[last - 1] as number, data[last] as number);
-        const shift = shifts[key] as number;
-        if (shift > 0) {
-          last += shift;
-          continue;
-        }
-        const start = last - width + 1;
-        let end = 0;
-        for (const form of byHash.get(key) as Buffer[])
-          if (start + form.length > end && standsAt(form, data, start)) end = start + form.length;
-        if (end > 0) return { start, end };
-        last++;
-      }
-      return null;
-    },
-    openFrom(data) {
-      for (let start = Math.max(0, data.length - longest + 1); start < data.length; start++) {
-        const length = data.length - start;
-        for (const form of byFirst.get(data[start] as number) ?? [])
-          if (form.length > length && isSame(form, data, start, length)) return start;
-      }
-      return data.length;
-    },
-  };
-}
-
-function standsAt(form: Buffer, data: Buffer, start: number): boolean {
-  return start + form.length <= data.length && isSame(form, data, start, form.length);
-}
-
-/** Most differ at once, which asks for no call. */
-function isSame(form: Buffer, data: Buffer, start: number, length: number): boolean {
-  const near = Math.min(length, 8);
-  for (let at = 0; at < near; at++) if (form[at] !== data[start + at]) return false;
-  return near === length || form.compare(data, start + near, start + length, near, length) === 0;
-}
-
-function add(map: Map<number, Buffer[]>, key: number, form: Buffer): void {
-  const forms = map.get(key);
-  if (forms) forms.push(form);
-  else map.set(key, [form]);
-}
+/** A longer form is looked for in parts. */
+const PART_LENGTH = 64;
+/** A longer value does not stand in addresses and in commands. */
+const ARGUMENT_LENGTH = 4_096;
 
 /** How values are spelled, each form once. */
 function formsOf(values: string[]): Buffer[] {
   const texts = new Set<string>();
   for (const value of values) {
-    const spelled = [value, ...linesOf(value), ...jsonForms(value), ...urlForms(value), ...shellForms(value)];
+    const spelled = [value, ...linesOf(value), ...jsonForms(value)];
+    if (value.length <= ARGUMENT_LENGTH) spelled.push(...urlForms(value), ...shellForms(value));
     // As one character for each byte, by which equal forms are found.
     for (const text of spelled) texts.add(Buffer.from(text).toString('latin1'));
     for (const text of base64Forms(Buffer.from(value))) texts.add(text);
   }
-  return [...texts].map((text) => Buffer.from(text, 'latin1'));
+  const parts = new Set([...texts].flatMap(partsOf));
+  return [...parts].map((part) => Buffer.from(part, 'latin1'));
+}
+
+/** Parts of a long form overlap, so that what they mask is one. */
+function partsOf(form: string): string[] {
+  const parts = [form.slice(-PART_LENGTH)];
+  for (let at = 0; at < form.length - PART_LENGTH; at += PART_LENGTH - 1)
+    parts.push(form.slice(at, at + PART_LENGTH));
+  return parts;
 }
 
 /** A value of several lines is often written line by line. */
@@ -252,23 +197,19 @@ const KEPT_IN_URLS = [
 const KEPT_IN_FORMS = ['*-._', '-._~', '-._'];
 
 function urlForms(value: string): string[] {
-  const bytes = [...Buffer.from(value)];
-  const encode = (kept: string, space: string | null) => {
-    const isKept = (character: string) => /[A-Za-z0-9]/.test(character) || kept.includes(character);
-    return bytes.map((byte) => {
-      const character = String.fromCharCode(byte);
-      if (space !== null && character === ' ') return space;
-      return isKept(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  const bytes = Buffer.from(value).toString('latin1');
+  const encode = (kept: string, isForm: boolean) =>
+    bytes.replace(/[^A-Za-z0-9]/g, (character) => {
+      if (isForm && character === ' ') return '+';
+      if (kept.includes(character)) return character;
+      return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
     });
-  };
   const encoded = [
-    ...KEPT_IN_URLS.map((kept) => encode(kept, null)),
-    ...KEPT_IN_FORMS.map((kept) => encode(kept, '+')),
+    ...KEPT_IN_URLS.map((kept) => encode(kept, false)),
+    ...KEPT_IN_FORMS.map((kept) => encode(kept, true)),
   ];
-  return encoded.flatMap((parts) => [
-    parts.join(''),
-    parts.map((part) => (part.length === 3 ? part.toLowerCase() : part)).join(''),
-  ]);
+  const lower = (text: string) => text.replace(/%[0-9A-F]{2}/g, (part) => part.toLowerCase());
+  return [...encoded, ...encoded.map(lower)];
 }
 
 /** In single quotes, in double quotes, and with backslashes. */

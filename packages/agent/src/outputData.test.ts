@@ -4,8 +4,13 @@ import { LIMITS } from '@rota/contract';
 import { createMasker, NO_MASKER } from './masking.ts';
 import { createOutputData, RESULT_BYTES, type ReportedData, SUMMARY_LENGTH } from './outputData.ts';
 
-function reported(text: string, masker = NO_MASKER, pieceLength = text.length): ReportedData {
-  const data = createOutputData();
+function reported(
+  text: string,
+  masker = NO_MASKER,
+  pieceLength = text.length,
+  onProgress: (percent: number) => void = () => {},
+): ReportedData {
+  const data = createOutputData(onProgress);
   const whole = Buffer.from(text);
   for (let at = 0; at < whole.length; at += pieceLength) data.write(whole.subarray(at, at + pieceLength));
   return data.end(masker);
@@ -66,4 +71,56 @@ test('values of secrets in it are masked, and a result stays JSON', () => {
   );
   assert.equal(result, '{"a":"x ***","n":"***","***":[true]}');
   assert.equal(summary, 'is ***');
+});
+
+function progressOf(text: string, pieceLength?: number): number[] {
+  const heard: number[] = [];
+  reported(text, NO_MASKER, pieceLength, (percent) => heard.push(percent));
+  return heard;
+}
+
+test('progress is a line of ours, of a plugin of Cronicle, or a percentage alone, wherever the output is cut', () => {
+  const text =
+    'begin\nrota:progress 10%\n{"progress":0.29}\r\n  45%  \nrota:progress 0.57\nrota:progress 99.9%\n100%';
+  for (let length = 1; length < 40; length++)
+    assert.deepEqual(progressOf(text, length), [10, 29, 45, 57, 99, 100]);
+  assert.deepEqual(
+    progressOf('{"progress": 0}\n{"progress": 1}\nrota:progress .5\nrota:progress 1\n'),
+    [0, 100, 50, 100],
+  );
+});
+
+test('a plugin may say how far it is and how it went in one line', () => {
+  const heard: number[] = [];
+  const { failure } = reported('{"progress":0.5,"complete":1,"code":2}\n', NO_MASKER, 8, (percent) =>
+    heard.push(percent),
+  );
+  assert.deepEqual([heard, failure], [[50], 'it reported the code 2']);
+});
+
+test('what is no progress is only output', () => {
+  for (const line of [
+    'rota:progress',
+    'rota:progress 40',
+    'rota:progress 101%',
+    'rota:progress -1%',
+    'rota:progress 1.5',
+    'rota:progress 40 %',
+    'rota:progress NaN',
+    'rota:progress 0x10%',
+    'x 40%',
+    '40% done',
+    '140%',
+    '1e1%',
+    '%',
+    '{"progress":"0.5"}',
+    '{"progress":1.5}',
+    '{"progress":null}',
+    '{"progress":0.5',
+    '["progress",0.5]',
+    'x{"progress":0.5}',
+  ]) {
+    assert.deepEqual(progressOf(`${line}\n`), [], line);
+    assert.deepEqual(reported(`${line}\n`), NOTHING, line);
+  }
 });

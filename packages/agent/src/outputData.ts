@@ -27,8 +27,15 @@ const WARNING_CODE = 255;
 
 const RESULT = 'rota:result ';
 const SUMMARY = 'rota:summary ';
+const PROGRESS = 'rota:progress ';
+/** `40%` alone on a line. */
+const PERCENT = /^\d{1,3}(?:\.\d{1,6})?%$/;
+const PERCENT_BYTES = 16;
+/** `0.4`: a share. */
+const SHARE = /^(?:0?\.\d{1,9}|0|1(?:\.0{1,9})?)$/;
 
-export function createOutputData(): OutputData {
+/** `onProgress` hears how far it is, in whole percent, as often as it says so. */
+export function createOutputData(onProgress: (percent: number) => void): OutputData {
   let parts: Buffer[] = [];
   let bytes = 0;
   let result: unknown;
@@ -44,7 +51,8 @@ export function createOutputData(): OutputData {
   function endLine(): void {
     if (bytes > LINE_BYTES) {
       if (beginsWith(RESULT)) notes.add(`the line of its result is longer than ${RESULT_BYTES} bytes`);
-    } else if (beginsWith('rota:') || beginsWith('{')) read(Buffer.concat(parts).toString().trim());
+    } else if (beginsWith('rota:') || beginsWith('{') || isShortWithPercent())
+      read(Buffer.concat(parts).toString().trim());
     parts = [];
     bytes = 0;
   }
@@ -56,13 +64,35 @@ export function createOutputData(): OutputData {
     return start?.toString('latin1', 0, text.length) === text;
   }
 
+  function isShortWithPercent(): boolean {
+    return bytes <= PERCENT_BYTES && parts.some((part) => part.includes('%'));
+  }
+
   function read(line: string): void {
-    if (line.startsWith(SUMMARY)) summary = line.slice(SUMMARY.length).trim();
+    if (line.startsWith(PROGRESS)) progress(readProgress(line.slice(PROGRESS.length).trim()));
+    else if (line.startsWith(SUMMARY)) summary = line.slice(SUMMARY.length).trim();
     else if (line.startsWith(RESULT)) {
       const json = readJson(line.slice(RESULT.length));
       if (json === undefined) notes.add('its result is no JSON');
       else result = json;
-    } else if (line.includes('"complete"')) complete(readJson(line));
+    } else if (line.startsWith('{')) readPlugin(line);
+    else if (PERCENT.test(line)) progress(readProgress(line));
+  }
+
+  /** What is no number from 0 to 100 says nothing. */
+  function progress(percent: number): void {
+    // What a share lacks by the rounding of computers is no percent.
+    if (percent >= 0 && percent <= 100) onProgress(Math.floor(percent + 1e-6));
+  }
+
+  /** A line of JSON as Cronicle's plugins write it. */
+  function readPlugin(line: string): void {
+    const isProgress = line.includes('"progress"');
+    if (!isProgress && !line.includes('"complete"')) return;
+    const said = readJson(line);
+    const share = (said as { progress?: unknown } | undefined)?.progress;
+    if (isProgress && typeof share === 'number') progress(share * 100);
+    complete(said);
   }
 
   /** As Cronicle's plugins end: `{"complete": 1, "code": 0, "description": "…"}`. */
@@ -108,6 +138,12 @@ export function createOutputData(): OutputData {
       };
     },
   };
+}
+
+/** In percent; NaN when it is neither `40%` nor a share such as `0.4`. */
+function readProgress(text: string): number {
+  if (PERCENT.test(text)) return Number(text.slice(0, -1));
+  return SHARE.test(text) ? Number(text) * 100 : Number.NaN;
 }
 
 /** Undefined when the text is no JSON. */

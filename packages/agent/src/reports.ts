@@ -9,13 +9,15 @@ import type { OutputRecord } from './spoolFile.ts';
  * of all output. So an ack says from which byte on to go on, also to a session that has just begun.
  * Nothing is kept in memory: what was not acknowledged is read again. At most a window of unacknowledged output is
  * on the way, so a slow server slows the reporting and nothing else.
- * How a chain's steps get on is told beside that, without acknowledgement: its end has all of it.
+ * How a chain's steps get on and how far an attempt is are told beside that, without acknowledgement: the end has all of the steps.
  */
 export interface Reports {
   /** The attempt runs (or has run, when `end` is there). */
   add(attempt: { attemptId: string; epoch: number; pid: number | null }): void;
   /** How a step gets on: told now, and again when a session begins. */
   step(attemptId: string, step: StepResult): void;
+  /** How far it is: told now, and again when a session begins. */
+  progress(attemptId: string, percent: number | null): void;
   /** There is more output. */
   grown(attemptId: string): void;
   ended(attemptId: string, end: AttemptEnd): void;
@@ -55,6 +57,8 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
   const reports = new Map<string, Report>();
   /** The newest of each step of attempts that have not ended; it may come before the report is added. */
   const steps = new Map<string, Map<number, StepResult>>();
+  /** How far attempts are, or were when they ended. */
+  const progress = new Map<string, number | null>();
   /** Attempts that wait for the shared window. */
   const waiting = new Set<Report>();
   let send: ((message: AgentMessage) => void) | null = null;
@@ -70,6 +74,12 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
     const { attemptId, epoch, pid } = report;
     send?.({ type: 'started', attemptId, epoch, seq: STARTED_SEQ, pid, journalSeq: ports.journalSeq() });
     for (const step of steps.get(attemptId)?.values() ?? []) send?.({ type: 'step', attemptId, epoch, step });
+    sendProgress(report);
+  }
+
+  function sendProgress({ attemptId, epoch }: Report): void {
+    const percent = progress.get(attemptId);
+    if (percent !== undefined) send?.({ type: 'progress', attemptId, epoch, percent });
   }
 
   function wake(report: Report): void {
@@ -202,6 +212,12 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
       steps.set(attemptId, known.set(step.index, step));
       if (report) send?.({ type: 'step', attemptId, epoch: report.epoch, step });
     },
+    progress(attemptId, percent) {
+      const report = reports.get(attemptId);
+      if (report?.end) return;
+      progress.set(attemptId, percent);
+      if (report) sendProgress(report);
+    },
     grown(attemptId) {
       const report = reports.get(attemptId);
       if (report) wake(report);
@@ -215,6 +231,7 @@ export function createReports(ports: { spool: Spool; log: Log; journalSeq(): num
     },
     remove(attemptId) {
       steps.delete(attemptId);
+      progress.delete(attemptId);
       const report = reports.get(attemptId);
       if (!report) return;
       reports.delete(attemptId);

@@ -114,6 +114,7 @@ export function createStartedAttempts(ports: StartedPorts): StartedAttempts {
         begun.add(attemptId);
         reports.add({ attemptId, epoch: entry.epoch, pid: message.pid });
       } else if (message.type === 'step') reports.step(attemptId, message.step);
+      else if (message.type === 'progress') reports.progress(attemptId, message.percent);
       else if (message.type === 'continue') {
         asking.add(attemptId);
         ask(attemptId);

@@ -20,7 +20,7 @@ const result = (index: number, changes: Partial<StepResult> = {}): StepResult =>
   };
 };
 const ended = (each: StepResult): StepRecord => {
-  return { kind: 'ended', result: each, kept: null, cpuMs: null, maxRssBytes: null };
+  return { kind: 'ended', result: each, kept: null, isMasked: false, cpuMs: null, maxRssBytes: null };
 };
 const read = (...records: StepRecord[]) => readStepTraces(Buffer.concat(records.map(encodeStepRecord)));
 const states = (end: AttemptEnd) => end.steps.map(({ state }) => state);

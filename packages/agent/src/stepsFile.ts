@@ -36,6 +36,8 @@ export interface EndedStep {
   result: StepResult;
   /** What later steps may read of it; null when there is none, or nothing was to be left on the disk. */
   kept: KeptText | null;
+  /** Something that it told was masked. */
+  isMasked: boolean;
   cpuMs: number | null;
   maxRssBytes: number | null;
 }

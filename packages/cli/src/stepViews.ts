@@ -1,4 +1,4 @@
-import type { StepView } from '@rota/contract';
+import type { AttemptView, StepView } from '@rota/contract';
 import type { FollowedRun } from './follow.ts';
 import { type Column, type Output, oneLine, type Style, took } from './output.ts';
 
@@ -30,6 +30,25 @@ export function stepWhy(step: StepView): string {
   else parts.push(state === 'succeeded' ? null : (reason?.sentence ?? null), error, detail);
   return [...new Set([...parts, summary])].filter(Boolean).join(' ');
 }
+
+/** Which step decided the outcome of a chain, after how many tries and why; which failed without that. */
+export function chainText({ outcome, reason, steps }: AttemptView): string[] {
+  const failed = steps.filter(({ state }) => ENDS.includes(state));
+  const last = failed.at(-1);
+  const deciding = last?.state === outcome && last.reason?.code === reason?.code ? last : null;
+  const text = (step: StepView) => {
+    const result = stepResult(step);
+    const tries = step.tries === 1 ? '1 try' : `${step.tries} tries`;
+    const why = [result === '-' ? null : result, stepWhy(step)].filter(Boolean).join(': ');
+    return `step ${step.name} ${stateText(step)} after ${tries}${why === '' ? '' : `: ${oneLine(why, 500)}`}`;
+  };
+  return [
+    ...(deciding === null ? [] : [text(deciding)]),
+    ...failed.filter((step) => step !== deciding).map((step) => `passed over: ${text(step)}`),
+  ];
+}
+
+const ENDS: StepView['state'][] = ['failed', 'timedOut', 'cancelled'];
 
 function stepResult({ exitCode, signal, http }: StepView): string {
   if (http?.status) return `HTTP ${http.status}`;

@@ -4,6 +4,7 @@ import { EXIT } from './errors.ts';
 import { followRun, type OutputChunk } from './follow.ts';
 import { createPrinter, exitCodeOf, outcomeLine } from './liveOutput.ts';
 import type { Output } from './output.ts';
+import { createProgressLine, noProgressLine } from './progressLine.ts';
 import { createStepTeller } from './stepViews.ts';
 
 /** An unknown run usually settles when its agent is back; after so long a caller that waits gets an answer. */
@@ -60,10 +61,13 @@ async function waitForRun(
   }: { agents: Map<string, string | null> | null; steps: boolean; signal: AbortSignal },
 ): Promise<RunView> {
   const prefix = () => (agents === null ? '' : prefixOf(id, agents));
+  // Several runs have no place below all else.
+  const progress =
+    agents === null || output.json ? createProgressLine(cli.ports, output, id) : noProgressLine(cli.ports);
   const note = (text: string) => {
-    if (!output.json) output.note(prefix() + text);
+    if (!output.json) progress.ports.err.write(`${prefix()}${text}\n`);
   };
-  const printer = createPrinter(cli.ports, output, { run: id, ...(agents && { prefix }) });
+  const printer = createPrinter(progress.ports, output, { run: id, ...(agents && { prefix }) });
   // The first output may come before the word which agent it is from.
   let held: OutputChunk[] | null = agents === null ? null : [];
   const release = () => {
@@ -84,10 +88,11 @@ async function waitForRun(
       if (why !== '' && why !== said) note(why);
       said = why;
       if (steps) tellSteps(heard);
+      progress.hear(heard);
     },
     onContact: (problem) =>
       note(problem === null ? 'connected again' : `connection lost (${problem}); trying again…`),
-  });
+  }).finally(progress.end);
   release();
   printer.flush();
   if (ended.state !== 'succeeded') note(`run ${ended.id} ${outcomeLine(ended)}`);

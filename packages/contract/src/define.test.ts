@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type BadJob, testBadJobs } from './define.testing.ts';
 import { define, readDocument, readJob } from './define.ts';
-import type { Fault } from './faults.ts';
 import type { JobDocument } from './job.ts';
 
 const BERLIN = { timezone: 'Europe/Berlin' };
 
-function faultsOfJob(fields: Record<string, unknown>): Fault[] {
-  const result = readJob({ name: 'a', command: 'true', ...fields }, BERLIN);
-  return 'faults' in result ? result.faults : [];
-}
-
 /** Fields that make an otherwise good job bad; the path and the words of the one fault that they give. */
-const BAD: [title: string, fields: Record<string, unknown>, path: string, message: RegExp][] = [
+const BAD: BadJob[] = [
   ['an unknown field', { comand: 'x' }, 'comand', /unknown field \(did you mean "command"\?\)/],
   ['an unknown nested field', { target: { agent: ['a'] } }, 'target.agent', /did you mean "agents"/],
   ['a bad cron pattern', { schedule: '61 * * * *' }, 'schedule', /61/],
@@ -54,14 +49,7 @@ const BAD: [title: string, fields: Record<string, unknown>, path: string, messag
   ['zero agents', { target: { max: 0 } }, 'target.max', />= 1/],
 ];
 
-for (const [title, fields, path, message] of BAD) {
-  test(`A job with ${title} gives one fault that names it`, () => {
-    const faults = faultsOfJob(fields);
-    assert.equal(faults.length, 1, JSON.stringify(faults));
-    assert.equal(faults[0]?.path, path);
-    assert.match(faults[0]?.message ?? '', message);
-  });
-}
+testBadJobs(BAD, { command: 'true' });
 
 test('A job by request has the same care', () => {
   const http = (fields: Record<string, unknown>) => {

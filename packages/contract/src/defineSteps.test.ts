@@ -1,21 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type BadJob, faultsOfJob, testBadJobs } from './define.testing.ts';
 import { define, readJob } from './define.ts';
-import type { Fault } from './faults.ts';
 import type { HttpAction } from './http.ts';
 import type { JobDocument } from './job.ts';
-import { readParams } from './params.ts';
-import { requiredSecretsOf, secretNamesOf } from './renderAction.ts';
 
 const UTC = { timezone: 'UTC' };
 
-function faultsOfJob(job: Record<string, unknown>): Fault[] {
-  const result = readJob({ name: 'a', ...job }, UTC);
-  return 'faults' in result ? result.faults : [];
-}
-
-const told = (job: Record<string, unknown>) =>
-  faultsOfJob(job).map(({ path, message }) => `${path}: ${message}`);
 const one = { name: 'one', command: 'true' };
 /** A chain whose second step has these fields. */
 const second = (fields: Record<string, unknown>) => ({
@@ -23,7 +14,7 @@ const second = (fields: Record<string, unknown>) => ({
 });
 
 /** A chain that is bad; the path and the words of the one fault that it gives. */
-const BAD: [title: string, job: Record<string, unknown>, path: string, message: RegExp][] = [
+const BAD: BadJob[] = [
   ['no steps', { steps: [] }, 'steps', /fewer than 1/],
   ['an object for steps', { steps: {} }, 'steps', /must be a list/],
   ['a step without a name', { steps: [{ command: 'x' }] }, 'steps[0].name', /is required/],
@@ -101,100 +92,9 @@ const BAD: [title: string, job: Record<string, unknown>, path: string, message: 
   ],
   ['a bad retry of the run', { command: 'x', retry: { times: 1, delay: '-1s' } }, 'retry.delay', /"-1s"/],
   ['an unknown policy', { command: 'x', onUnknown: 'retyr' }, 'onUnknown', /did you mean "retry"/],
-  [
-    'a parameter of no type',
-    { command: 'x', params: { a: { type: 'text' } } },
-    'params.a.type',
-    /one of: string, number/,
-  ],
-  [
-    'a default of another type',
-    { command: 'x', params: { a: { type: 'number', default: 'x' } } },
-    'params.a.default',
-    /must be a number/,
-  ],
-  [
-    'a default that is no choice',
-    { command: 'x', params: { a: { default: 'x', choices: ['y'] } } },
-    'params.a.default',
-    /none of its choices/,
-  ],
-  [
-    'a default that must be given',
-    { command: 'x', params: { a: { default: 'x', required: true } } },
-    'params.a.required',
-    /need not be given/,
-  ],
-  [
-    'neither required nor a default',
-    { command: 'x', params: { a: { required: false } } },
-    'params.a.default',
-    /has a default/,
-  ],
-  [
-    'a schedule and no default',
-    { command: 'x', schedule: '@daily', params: { a: {} } },
-    'params.a.default',
-    /needs a default/,
-  ],
-  ['a bad name of a parameter', { command: 'x', params: { 'a-b': {} } }, 'params.a-b', /./],
-  [
-    'a template that is none',
-    { command: "docker ps --format '{{.Names}}'" },
-    'command',
-    /is no template.*write \{\{ "\{\{" \}\}/,
-  ],
-  ['a template without an end', { command: 'echo {{ A' }, 'command', /is no template/],
-  ['a template in single quotes', { command: "echo '{{A}}'" }, 'command', /single quotes.*double quotes/],
-  ['a template in arithmetic', second({ command: 'echo $(({{A}}))' }), 'steps[1].command', /arithmetic/],
-  ['a secret in an argument', { command: ['curl', '-u', '{{A}}'] }, 'command[2]', /list of processes/],
-  ['a value in a text of ssh', { command: ['ssh', 'h', 'rm {{ run.id }}'] }, 'command[2]', /\| shell/],
-  ['an unknown filter', { command: 'echo {{ A | upper }}' }, 'command', /unknown filter upper/],
-  ['a filter without its value', { command: 'echo {{ A | default }}' }, 'command', /needs a value/],
-  ['an undeclared parameter', { command: 'echo {{ params.x }}' }, 'command', /no parameter x/],
-  [
-    'a near miss of a parameter',
-    { command: 'echo {{ params.mod }}', params: { mode: { default: '' } } },
-    'command',
-    /did you mean "mode"/,
-  ],
-  ['a near miss of a root', { command: 'echo {{ param.x }}' }, 'command', /did you mean "params"/],
-  ['an unknown field of the run', { command: 'echo {{ run.name }}' }, 'command', /a run has no name/],
-  [
-    'a later step in a template',
-    second({ env: { A: '{{ steps.two.output }}' } }),
-    'steps[1].env.A',
-    /no earlier step is called two/,
-  ],
-  [
-    'an unknown field of a step',
-    second({ stdin: '{{ steps.one.stat }}' }),
-    'steps[1].stdin',
-    /did you mean "state"/,
-  ],
-  [
-    'a path behind a text',
-    second({ cwd: '/{{ steps.one.output.x }}' }),
-    'steps[1].cwd',
-    /nothing follows output/,
-  ],
-  ['a field of a secret', second({ stdin: '{{ TOKEN.x }}' }), 'steps[1].stdin', /nothing follows its name/],
-  [
-    'a fault deep in JSON',
-    { http: { url: 'http://a/', json: { list: [{ b: '{{ steps.x }}' }] } } },
-    'http.json.list[0].b',
-    /no earlier step/,
-  ],
 ];
 
-for (const [title, job, path, message] of BAD) {
-  test(`A job with ${title} gives one fault that names it`, () => {
-    const faults = faultsOfJob(job);
-    assert.equal(faults.length, 1, JSON.stringify(faults));
-    assert.equal(faults[0]?.path, path);
-    assert.match(faults[0]?.message ?? '', message);
-  });
-}
+testBadJobs(BAD);
 
 test('All faults of a chain are told at once', () => {
   const job = {
@@ -217,43 +117,6 @@ test('All faults of a chain are told at once', () => {
     'steps[1].retry.times',
     'steps[2]',
   ]);
-});
-
-test('Templates are fine wherever a text of a step stands', () => {
-  const faults = told({
-    params: { dir: { default: '/srv' }, n: { type: 'number', default: 3 } },
-    steps: [
-      {
-        name: 'fetch',
-        http: {
-          url: '{{BASE_URL}}/report?n={{ params.n | url }}',
-          headers: { Authorization: 'Bearer {{ API_SECRET }}', 'If-None-Match': '{{ ETAG | default: "*" }}' },
-          form: { a: '{{ run.id }}', b: ['{{ agent.labels["rota/zone"] }}', 'x'] },
-          auth: undefined,
-          tls: { ca: '{{ CA_FILE }}', cert: '/c.pem', key: '{{ KEY }}', passphrase: '{{ PASS }}' },
-          proxy: { url: 'http://{{PROXY}}:3128', username: 'x', password: '{{ PROXY_PASSWORD }}' },
-        },
-      },
-      {
-        name: 'post',
-        http: {
-          url: '{{ SCHEME }}://{{ HOST }}:{{ PORT }}/{{ steps.fetch.json.items[0]["a b"] | url }}',
-          json: { ms: '{{ steps.fetch.durationMs }}', etag: '{{ steps.fetch.headers.etag }}' },
-          auth: { bearer: '{{ TOKEN }}' },
-        },
-      },
-      {
-        name: 'save',
-        command: 'printf %s {{ steps.post.output }} > "out-{{ run.number }}.txt"',
-        user: '{{ USER_NAME }}',
-        cwd: '{{ params.dir }}/x',
-        env: { PGPASSWORD: '{{ secrets.PG_PASSWORD }}' },
-        stdin: '{{ steps.fetch.json | json }}',
-      },
-      { name: 'list', command: ['echo', '{{ params.dir }}', 'x{{ job.name }}'] },
-    ],
-  });
-  assert.deepEqual(faults, []);
 });
 
 test('A chain is defined with the defaults of the documentation', () => {
@@ -321,67 +184,6 @@ test('A chain is defined with the defaults of the documentation', () => {
   });
   assert.deepEqual([retry?.times, retry?.delayMs, retry?.outcomes], [1, 60_000, ['failed', 'timedOut']]);
   assert.equal(onUnknown, 'retry');
-});
-
-test('A broken template in a stored job is no matter when the job is defined', () => {
-  const job = define({ name: 'a', command: 'echo {{' }, 'UTC');
-  assert.equal(job.steps[0]?.name, 'main');
-});
-
-test('The secrets of a job are known, and which of them must be there', () => {
-  const job = define(
-    {
-      name: 'a',
-      steps: [
-        { name: 'one', command: 'echo {{ A }} {{ run.id }} {{', env: { X: '{{ A }} {{ run.id }}' } },
-        { name: 'two', command: 'x', stdin: '{{ secrets.B | default: "" }}' },
-        {
-          name: 'three',
-          http: { url: '{{E}}/', json: { expected: ['{{ C }}'] }, expect: { match: '{{ D }}' } },
-        },
-      ],
-    },
-    'UTC',
-  );
-  assert.deepEqual(secretNamesOf(job), ['A', 'B', 'C', 'E']);
-  assert.deepEqual(requiredSecretsOf(job), ['A', 'C', 'E']);
-});
-
-const PARAMS = define(
-  {
-    name: 'a',
-    command: 'true',
-    params: {
-      mode: { default: 'full', choices: ['full', 'quick'] },
-      days: { type: 'number' },
-      dry: { default: false },
-    },
-  },
-  'UTC',
-);
-
-test('The values of a run are what was given, else the defaults', () => {
-  assert.deepEqual(readParams(PARAMS, { days: 7 }), { params: { mode: 'full', days: 7, dry: false } });
-  assert.deepEqual(readParams(PARAMS, { mode: 'quick', days: '-2.5', dry: 'true' }), {
-    params: { mode: 'quick', days: -2.5, dry: true },
-  });
-  assert.deepEqual(readParams(define({ name: 'a', command: 'x' }, 'UTC'), undefined), { params: {} });
-});
-
-test('All faults of the values of a run are told at once', () => {
-  const faults = (given: unknown) => {
-    const read = readParams(PARAMS, given);
-    return 'faults' in read ? read.faults.map(({ path, message }) => `${path}: ${message}`) : [];
-  };
-  assert.deepEqual(faults({}), ['params.days: is required: it has no default']);
-  assert.deepEqual(faults({ mod: 'x', mode: 'slow', days: 'many', dry: null }), [
-    'params.mod: unknown parameter (did you mean "mode"?)',
-    'params.mode: "slow" is not allowed; one of: full, quick',
-    'params.days: must be a number, not "many"',
-    'params.dry: must be true or false, not null',
-  ]);
-  assert.deepEqual(faults([1]), ['params: must be an object, not [1]']);
-  assert.equal(faults(JSON.parse('{"days": 1, "__proto__": 1, "constructor": 2}')).length, 2);
 });
 
 test('A job that was read comes back the same when its document is read again', () => {

@@ -3,7 +3,7 @@ import { RE2JS } from 're2js';
 import { nearest } from './faults.ts';
 import { LIMITS } from './names.ts';
 import { patternFault } from './pattern.ts';
-import type { Situation } from './scope.ts';
+import { type Situation, Withheld } from './scope.ts';
 import type { Names } from './templateFaults.ts';
 
 /**
@@ -25,6 +25,10 @@ const SIZE = {
 const LOOP_MAX = 4_000_000;
 /** Loops may stand in each other so deep. */
 const LOOP_DEPTH = 3;
+/** They read their text from its beginning to its end. */
+const READS = ['matches', 'contains', 'indexOf', 'lastIndexOf', 'split', 'trim', 'lowerAscii', 'upperAscii'];
+/** So many characters take as long as one turn of a loop. */
+const READ_AT_ONCE = 16;
 const LOOPS = ['all', 'exists', 'exists_one', 'map', 'filter'];
 /** `matches` of the library is JavaScript's, of which a short pattern can take for ever. */
 const MATCHES = 'matchesRe2';
@@ -79,31 +83,46 @@ for (const name of ['run', 'job', 'agent', 'local', 'params', 'steps'])
 
 /** Whether the expression holds. @throws ExpressionError */
 export function evaluateExpression(text: string, situation: Situation): boolean {
-  const { evaluate, depth } = compile(environment, text);
+  const { evaluate, loops } = compile(environment, text);
   const data = celValue(situation) as Record<string, unknown>;
-  if (depth > 1 && elements(situation) ** depth > LOOP_MAX)
-    throw new ExpressionError('the lists are too long for loops in loops');
+  const longest = loops.splits || loops.reads ? longestText(situation) : 0;
+  const turns = elements(situation) + loops.literals + (loops.splits ? longest : 0);
+  const isLong = turns ** loops.depth * (loops.reads ? 1 + longest / READ_AT_ONCE : 1) > LOOP_MAX;
+  if (isLong && loops.depth > 1) throw new ExpressionError('the lists are too long for loops in loops');
+  if (isLong && loops.reads) throw new ExpressionError('the texts are too long to be read in a loop');
   const value = evaluate(data);
   if (typeof value !== 'boolean') throw new ExpressionError('is neither true nor false');
   return value;
 }
 
+/** What an expression repeats. */
+interface Loops {
+  /** How deep loops stand in each other; a search or a sum of lists in a loop counts as one. */
+  depth: number;
+  /** Elements of the lists that are written in it. */
+  literals: number;
+  /** It makes lists of texts. */
+  splits: boolean;
+  /** It reads whole texts in a loop. */
+  reads: boolean;
+}
+
 interface Compiled {
   type: string;
-  /** Of loops in each other. */
-  depth: number;
+  loops: Loops;
   evaluate(data: Record<string, unknown>): unknown;
 }
 
 function compile(environment: Environment, text: string): Compiled {
   return told(() => {
     const parsed = environment.parse(text);
-    const depth = bound(parsed.ast, 0);
+    const loops: Loops = { depth: 0, literals: 0, splits: false, reads: false };
+    bound(parsed.ast, 0, loops);
     const checked = parsed.check();
     if (!checked.valid) throw checked.error ?? new ExpressionError('is not valid');
     return {
       type: checked.type ?? 'dyn',
-      depth,
+      loops,
       evaluate: (data) => told(() => parsed(data)),
     };
   });
@@ -120,13 +139,16 @@ function told<T>(act: () => T): T {
   }
 }
 
-/** How deep loops stand in each other; a search or a sum of lists in a loop counts as one. Puts our patterns in. */
-function bound(node: ASTNode, depth: number): number {
-  let deepest = depth;
+/** Adds what the node repeats, which stands in so many loops. Puts our patterns in. */
+function bound(node: ASTNode, depth: number, loops: Loops): void {
   let inside = depth;
+  if (node.op === 'list') loops.literals += node.args.length;
   if (node.op === 'rcall') {
     const [name, , [first]] = node.args;
     if (name === 'bind') throw new ExpressionError('cel.bind is not supported');
+    if (name === 'join' && depth > 0) throw new ExpressionError('join must not stand in a loop');
+    if (name === 'split') loops.splits = true;
+    if (READS.includes(name) && depth > 0) loops.reads = true;
     if (name === 'matches') {
       const fault = first?.op === 'value' && typeof first.args === 'string' ? patternFault(first.args) : null;
       if (fault !== null) throw new ExpressionError(fault);
@@ -137,10 +159,8 @@ function bound(node: ASTNode, depth: number): number {
   const search = node.op === '+' || (node.op === 'in' && node.args[1].op !== 'list');
   if (search && depth > 0) inside++;
   if (inside > LOOP_DEPTH) throw new ExpressionError(`at most ${LOOP_DEPTH} loops may stand in each other`);
-  deepest = Math.max(deepest, inside);
-  for (const child of [node.args].flat(3) as unknown[])
-    if (isNode(child)) deepest = Math.max(deepest, bound(child, inside));
-  return deepest;
+  loops.depth = Math.max(loops.depth, inside);
+  for (const child of [node.args].flat(3) as unknown[]) if (isNode(child)) bound(child, inside, loops);
 }
 
 function isNode(value: unknown): value is ASTNode {
@@ -158,12 +178,22 @@ function emptyEnvironment(): Environment {
   );
 }
 
-/** JSON as the language has it: whole numbers are int, others double; what is not there is null. */
+/** JSON as the language has it: whole numbers are int, others double; what is not there is null, and what is withheld throws. */
 function celValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return value.map(celValue);
   if (value === null || typeof value !== 'object') return value ?? null;
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, celValue(field)]));
+  const fields = Object.entries(value);
+  const converted = Array.isArray(value)
+    ? value.map(celValue)
+    : Object.fromEntries(fields.map(([name, field]) => [name, celValue(field)]));
+  for (const [name, field] of fields) {
+    if (!(field instanceof Withheld)) continue;
+    const get = () => {
+      throw new ExpressionError(field.why);
+    };
+    Object.defineProperty(converted, name, { get, enumerable: true });
+  }
+  return converted;
 }
 
 /** Elements of all lists, and fields of all objects, whatever they stand in. */
@@ -172,6 +202,12 @@ function elements(value: unknown): number {
   let count = 0;
   for (const each of Object.values(value)) count += 1 + elements(each);
   return count;
+}
+
+function longestText(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (value === null || typeof value !== 'object') return 0;
+  return Object.values(value).reduce<number>((longest, each) => Math.max(longest, longestText(each)), 0);
 }
 
 function typeText(type: string): string {

@@ -1,7 +1,8 @@
 import type { HttpAction, MultipartPart } from './http.ts';
 import type { Action, CommandAction, JobDefinition } from './job.ts';
 import type { Scope } from './scope.ts';
-import { faultInShellText, isShellText, placeInShell } from './shellTemplate.ts';
+import { faultInShellText, shellTextBefore } from './shellCommands.ts';
+import { placeInShell } from './shellTemplate.ts';
 import {
   parseTemplates,
   renderJson,
@@ -94,8 +95,9 @@ export function argumentFault(
     }
     if (secretOf(piece) !== null)
       return `${piece.source}: a secret in an argument is visible in the machine's list of processes; use \`env\` or \`stdin\``;
-    const fault = isShellText(before) ? faultInShellText(piece, text.replaceAll('"', '\\"')) : null;
-    if (fault !== null) return fault;
+    const textBefore = shellTextBefore(before, text);
+    const fault = textBefore === null ? null : faultInShellText(piece, textBefore);
+    if (fault !== null) return `${piece.source} ${fault.where}; ${fault.remedy}`;
   }
   return null;
 }

@@ -124,14 +124,17 @@ export const AttemptView = Type.Object({
   http: Type.Union([HttpResult, Type.Null()]),
   outputBytes: Type.Integer({ description: 'Bytes that the attempt wrote.' }),
   outputDroppedBytes: Type.Integer({ description: 'Bytes left out of the middle.' }),
-  progress: Type.Union([Type.Integer(), Type.Null()], { description: 'Percent, as it says itself.' }),
+  progress: Type.Union([Type.Integer(), Type.Null()], {
+    description:
+      'Percent, as its newest step says itself; null when it has said nothing, and once it has succeeded.',
+  }),
   result: Type.Unknown({ description: 'What it gave as `rota:result`; null when it gave none.' }),
   summary: Type.Union([Type.String(), Type.Null()]),
   steps: Type.Array(StepView, { description: 'Of a chain; empty for one plain step.' }),
 });
 export type AttemptView = Static<typeof AttemptView>;
 
-/** Where a run's lateness came from, in milliseconds; null for what has not happened, and for a permit that a retry has followed. */
+/** Where the lateness of a run's first start came from, in milliseconds; null for what has not happened. */
 export const Lateness = Type.Object({
   planMs: Type.Union([Type.Integer(), Type.Null()], { description: 'due → queued' }),
   queueMs: Type.Union([Type.Integer(), Type.Null()], { description: 'queued → first offer' }),

@@ -60,6 +60,14 @@ const PLACED: [string, string][] = [
   ['ssh -p 22 {{V}} uptime', 'ssh -p 22 "${1}" uptime'],
   ['ssh host "rm {{V | shell}}"', 'ssh host "rm ${1}"'],
   ['printf %s {{V}}', 'printf %s "${1}"'],
+  ['> {{V}} cmd {{V}}; read -r x < {{V}}', '> "${1}" cmd "${2}"; read -r x < "${3}"'],
+  ['a=({{V}} [1]={{V}}) # {', 'a=("${1}" [1]="${2}") # {'],
+  ['sh -s <<< "$x" a {{V}}; sh x.sh <<< {{V}}', 'sh -s <<< "$x" a "${1}"; sh x.sh <<< "${2}"'],
+  ['function f { cmd {{V}}; }; command -v {{V}}', 'function f { cmd "${1}"; }; command -v "${2}"'],
+  [
+    'ssh host "cd /x && rm {{V | shell}}; psql -c {{V | shell}}"',
+    'ssh host "cd /x && rm ${1}; psql -c ${2}"',
+  ],
 ];
 
 for (const [text, placed] of PLACED) {
@@ -112,7 +120,41 @@ const REFUSED: [string | string[], RegExp][] = [
   ['sh -c "echo \\"{{V | shell}}\\""', /shell text/],
   ['ssh host rm {{V}}', /shell text/],
   ['ssh -o A=b -p 22 host "rm {{V}}"', /shell text/],
+  ['> /dev/null eval {{V}}', /shell text/],
+  ['2>&1 eval {{V}}', /shell text/],
+  ['time -p eval {{V}}', /shell text/],
+  ['command -p eval {{V}}', /shell text/],
+  ['function f { eval {{V}}; }', /shell text/],
+  ['coproc eval {{V}}', /shell text/],
+  ['\\eval {{V}}', /shell text/],
+  ["'eval' {{V}}", /shell text/],
+  ['compgen -W {{V}}', /shell text/],
+  ['watch -n 1 "ls {{V}}"', /shell text/],
+  ['bash -c -- "echo {{V}}"', /shell text/],
+  ['bash -Ec "echo {{V}}"', /shell text/],
+  ['bash -c -o pipefail "echo {{V}}"', /shell text/],
+  ['"bash" -c "echo {{V}}"', /shell text/],
+  ['"$SHELL" -c "echo {{V}}"', /shell text/],
+  ['su bob --command="echo {{V}}"', /shell text/],
+  ['su bob -c"echo {{V}}"', /shell text/],
+  [`sh -c 'echo "'{{V | shell}}'"'`, /shell text/],
+  [`eval "echo '" {{V | shell}} "'"`, /shell text/],
+  ['eval sh -c {{V | shell}}', /shell text/],
+  ['sh -c "eval {{V | shell}}"', /shell text/],
+  ['sh -c "echo # {{V | shell}}"', /shell text/],
+  ['sh -c "unset {{V | shell}}"', /shell text/],
+  ['bash <<< "echo {{V}}"', /as code/],
+  ['typeset -i n; read n <<< {{V}}', /as code/],
   ['unset {{V}}', /name of a variable/],
+  ['< x read {{V}}', /name of a variable/],
+  ['builtin read {{V}}', /name of a variable/],
+  ['command test -v {{V}}', /name of a variable/],
+  ['declare -a "x=({{V}})"', /name of a variable/],
+  ['echo $[ a[0] + {{V}} ]', /arithmetic/],
+  ['[[ ( {{V}} -eq 1 ) ]]', /\[\[ … \]\]/],
+  ['a=([{{V}}]=1)', /subscript/],
+  ['declare -r -i n={{V}}', /integer/],
+  ['declare -n r={{V}}', /nameref/],
   ['read -r {{V}}', /name of a variable/],
   ['export {{V}}=1', /name of a variable/],
   ['printf -v {{V}} x', /name of a variable/],
@@ -135,6 +177,11 @@ for (const [text, why] of REFUSED) {
     );
   });
 }
+
+test('A text that is nested too deeply is refused', () => {
+  for (const nest of ['$(', '"$(', '(', '${x:-', '"${x:-"'])
+    assert.throws(() => render(`${nest.repeat(20_000)}{{V}}`, 'value'), TemplateError, nest);
+});
 
 test('In a list a value is a part of its argument, whatever it holds', () => {
   const value = `'; $(x) "\n*`;

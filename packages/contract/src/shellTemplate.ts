@@ -1,3 +1,4 @@
+import { AS_CODE, faultInCommand, readsCommands } from './shellCommands.ts';
 import { type Template, TemplateError } from './template.ts';
 
 /**
@@ -12,15 +13,7 @@ export type Placed = (string | { template: Template; inQuotes: boolean })[];
 /** Stands for a template while the text is read: no command may hold it. */
 const MARK = '\u0000';
 const IN_ENV = 'put the value into `env` and use that variable';
-const AS_CODE = 'bash runs commands that such a text holds; check the value first, and give it in `env`';
 const RESERVED = ['if', 'then', 'elif', 'else', 'fi', 'while', 'until', 'do', 'done', '{', '}', '!', 'time'];
-const SHELLS = ['sh', 'bash', 'dash', 'ash', 'ksh', 'mksh', 'zsh', 'fish', 'su', 'runuser'];
-/** They run their arguments as a shell text. */
-const RUN_TEXT = ['eval', 'trap', 'alias'];
-/** They take names of variables, whose subscripts bash evaluates. */
-const TAKE_NAMES = ['unset', 'read', 'mapfile', 'readarray', 'getopts'];
-const DECLARE = ['declare', 'typeset', 'local', 'export', 'readonly'];
-const SSH_OPTIONS_WITH_VALUE = /^-[A-Za-z0-9]*[BbcDEeFIiJLlmOopQRSWw]$/;
 
 /** Gives each template its place. @throws TemplateError when one cannot have any */
 export function placeInShell(pieces: readonly (string | Template)[]): Placed {
@@ -38,60 +31,40 @@ export function placeInShell(pieces: readonly (string | Template)[]): Placed {
   return placed;
 }
 
-/**
- * Whether an argument is read as a shell text by the command that it is given to. `before` are the words before it.
- */
-export function isShellText(before: readonly string[]): boolean {
-  const names = before.map((word) => word.replace(/^.*\//, ''));
-  const [command] = names[0] === 'command' || names[0] === 'builtin' ? names.slice(1) : names;
-  if (command !== undefined && RUN_TEXT.includes(command)) return true;
-  const last = names.at(-1) ?? '';
-  if (names.some((name) => SHELLS.includes(name)) && /^(-[a-z]*c[a-z]*|--command)$/.test(last)) return true;
-  const ssh = names.indexOf('ssh');
-  return ssh >= 0 && names[ssh - 1]?.startsWith('-') !== true && hasHost(names.slice(ssh + 1));
-}
-
-function hasHost(words: readonly string[]): boolean {
-  for (let index = 0; index < words.length; index++) {
-    const word = words[index] as string;
-    if (!word.startsWith('-')) return true;
-    if (SSH_OPTIONS_WITH_VALUE.test(word)) index++;
-  }
-  return false;
-}
-
-/** Why a template must not stand in a shell text of a shell text, where only a quoted value is safe; null when it may. */
-export function faultInShellText({ source, filters }: Template, wordBefore: string): string | null {
-  const open = (mark: string) => wordBefore.split(mark).length % 2 === 0;
-  const plain = !open("'") && !open('\\"') && !wordBefore.includes('`');
-  if (filters.at(-1)?.name === 'shell' && plain) return null;
-  return `${source} is read as a shell text by the command that it is given to; write \`| shell\` and no quotes around it there, or give the value in \`env\``;
-}
-
 /** A command of the text as far as it has been read. */
 interface Frame {
   words: string[];
   /** The word that is being read, as written. */
   word: string;
+  /** What comes next is where a redirection leads, or the text that it gives. */
+  redirection: '' | 'file' | 'text';
   /** In `[[ … ]]`. */
   inTest: boolean;
+  /** In the list of values of an array. */
+  inArray: boolean;
   /** `case` statements that are open: whether a pattern is being read, or the word before `in`. */
   cases: ('word' | 'pattern' | 'commands')[];
 }
+
+const PLAIN = { inTest: false, inArray: false };
+/** Commands, words and braces may stand in each other so deep. */
+const DEPTH_MAX = 100;
 
 class ShellReader {
   readonly #source: string;
   readonly #templates: readonly Template[];
   readonly #inQuotes: boolean[] = [];
   readonly #hereDocuments: { end: string; tabs: boolean; quoted: boolean }[] = [];
-  readonly #integers: boolean;
+  /** Some variables are given arithmetic, or names. */
+  readonly #evaluated: boolean;
   #at = 0;
   #inBraces = 0;
+  #depth = 0;
 
   constructor(source: string, templates: readonly Template[]) {
     this.#source = source;
     this.#templates = templates;
-    this.#integers = /\b(declare|typeset|local)\s+-\w*i/.test(source);
+    this.#evaluated = /\b(declare|typeset|local)\b[^;&|\n]*\s-\w*[in]/.test(source);
   }
 
   /** For each template, whether it stands in double quotes. */
@@ -101,8 +74,13 @@ class ShellReader {
   }
 
   /** Reads commands up to `end` (or the end of the text), outside of quotes. */
-  #commands(end: '' | ')'): void {
-    const frame: Frame = { words: [], word: '', inTest: false, cases: [] };
+  #commands(end: '' | ')', inside: Pick<Frame, 'inTest' | 'inArray'> = PLAIN): void {
+    if (++this.#depth > DEPTH_MAX) throw this.#unclear('it is nested too deeply');
+    this.#readCommands(end, { words: [], word: '', redirection: '', cases: [], ...inside });
+    this.#depth--;
+  }
+
+  #readCommands(end: '' | ')', frame: Frame): void {
     for (;;) {
       const char = this.#source[this.#at];
       if (char === undefined) {
@@ -163,6 +141,7 @@ class ShellReader {
   }
 
   #double(frame: Frame): void {
+    if (++this.#depth > DEPTH_MAX) throw this.#unclear('it is nested too deeply');
     frame.word += '"';
     this.#at++;
     for (;;) {
@@ -174,9 +153,10 @@ class ShellReader {
       else if (char === '$') this.#dollar(frame, true);
       else {
         this.#step(() => (frame.word += char));
-        if (char === '"') return;
+        if (char === '"') break;
       }
     }
+    this.#depth--;
   }
 
   #backticks(frame: Frame): void {
@@ -203,11 +183,19 @@ class ShellReader {
       frame.word += ')';
     } else if (next === '{') this.#braces(frame, inQuotes);
     else if (next === '[') {
-      const end = this.#source.indexOf(']', this.#at);
-      if (this.#source.slice(this.#at, end < 0 ? undefined : end).includes(MARK))
-        throw this.#refused('stands in arithmetic', AS_CODE);
+      if (this.#inBrackets().includes(MARK)) throw this.#refused('stands in arithmetic', AS_CODE);
       this.#step(() => (frame.word += '$'));
     } else this.#step(() => (frame.word += '$'));
+  }
+
+  /** The text of the `$[…]` that begins here. */
+  #inBrackets(): string {
+    let depth = 0;
+    for (let at = this.#at + 1; at < this.#source.length; at++) {
+      if (this.#source[at] === '[') depth++;
+      else if (this.#source[at] === ']' && --depth === 0) return this.#source.slice(this.#at, at);
+    }
+    return this.#source.slice(this.#at);
   }
 
   /** Reads `((…))`, and says whether it is that: it may also be two subshells. */
@@ -231,7 +219,7 @@ class ShellReader {
   #braces(frame: Frame, inQuotes: boolean): void {
     frame.word += '${';
     this.#at += 2;
-    this.#inBraces++;
+    if (++this.#inBraces > DEPTH_MAX) throw this.#unclear('it is nested too deeply');
     for (;;) {
       const char = this.#source[this.#at];
       if (char === undefined) throw this.#unclear('the braces of a parameter have no end');
@@ -261,9 +249,11 @@ class ShellReader {
   #hereDocument(frame: Frame): void {
     this.#endWord(frame, true);
     if (this.#source.startsWith('<<<', this.#at)) {
+      frame.redirection = 'text';
       this.#at += 3;
       return;
     }
+    frame.redirection = '';
     const found = /<<(-?)[ \t]*([^\s;&|<>()]*)/y;
     found.lastIndex = this.#at;
     const [all, dash, word = ''] = found.exec(this.#source) as RegExpExecArray;
@@ -324,22 +314,25 @@ class ShellReader {
       this.#at = this.#source.indexOf(')', this.#at) + 1;
       return;
     }
+    const inside = { inTest: frame.inTest, inArray: /^[A-Za-z_]\w*\+?=$/.test(frame.word) };
     frame.word += '(';
     this.#at++;
-    this.#commands(')');
+    this.#commands(')', inside);
     frame.word += ')';
   }
 
   #endCommand(frame: Frame): void {
     this.#endWord(frame);
+    frame.redirection = '';
     if (!frame.inTest) frame.words = [];
   }
 
   /** Ends the word; `redirects` when what follows is the target of a redirection. */
   #endWord(frame: Frame, redirects = false): void {
-    const { word } = frame;
+    const { word, redirection } = frame;
     frame.word = '';
-    if (word === '' || (redirects && /^\d+$/.test(word))) return;
+    if (redirects || word !== '') frame.redirection = redirects ? 'file' : '';
+    if (word === '' || redirection !== '' || (redirects && /^\d+$/.test(word))) return;
     const last = frame.cases.length - 1;
     if (frame.cases[last] === 'word') {
       if (word === 'in') frame.cases[last] = 'pattern';
@@ -361,7 +354,9 @@ class ShellReader {
       if (word === '[[') frame.inTest = true;
       if (RESERVED.includes(word) || isAssignment(word)) return;
     }
-    frame.words.push(word);
+    // A function or a coprocess of this name: what follows is a command.
+    if (word === '{' && ['function', 'coproc'].includes(frame.words[0] as string)) frame.words = [];
+    else frame.words.push(word);
   }
 
   #place(frame: Frame, inQuotes: boolean): void {
@@ -373,25 +368,18 @@ class ShellReader {
   }
 
   /** What a command would make of the value: some read it once more. */
-  #faultAt({ words, word, inTest }: Frame): TemplateError | null {
+  #faultAt({ words, word, redirection, inTest, inArray }: Frame): TemplateError | null {
     const template = this.#templates[this.#inQuotes.length] as Template;
     if (this.#inBraces > 0) return this.#refused('stands in the braces of a parameter');
     if (inTest) return this.#refused('stands in [[ … ]]', 'bash may read it as arithmetic there; use [ … ]');
-    if (/^[A-Za-z_]\w*\[[^\]]*$/.test(word)) return this.#refused('stands in a subscript', AS_CODE);
-    if (isShellText(words)) {
-      const fault = faultInShellText(template, word);
-      if (fault !== null) return new TemplateError(fault);
-    }
-    const [command = ''] = words;
-    if (command === 'let') return this.#refused('stands in arithmetic', AS_CODE);
-    if (TAKE_NAMES.includes(command))
-      return this.#refused(`is read as the name of a variable by ${command}`, AS_CODE);
-    if (DECLARE.includes(command) && !word.includes('='))
-      return this.#refused(`is read as the name of a variable by ${command}`, AS_CODE);
-    if (['printf', 'test', '['].includes(command) && words.at(-1) === '-v')
-      return this.#refused('is read as the name of a variable', AS_CODE);
-    if (this.#integers && isAssignment(word))
-      return this.#refused('may be given to a variable of type integer', AS_CODE);
+    if (/^[A-Za-z_]\w*\[[^\]]*$/.test(word) || (inArray && /^\[[^\]]*$/.test(word)))
+      return this.#refused('stands in a subscript', AS_CODE);
+    if (redirection === 'text' && (readsCommands(words) || this.#evaluated))
+      return this.#refused('may be read as code', AS_CODE);
+    const fault = redirection === '' ? faultInCommand(template, words, word) : null;
+    if (fault !== null) return this.#refused(fault.where, fault.remedy);
+    if (this.#evaluated && isAssignment(word))
+      return this.#refused('may be given to a variable of type integer or nameref', AS_CODE);
     return null;
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SCOPE } from './scope.testing.ts';
+import { type StepScope, Withheld } from './scope.ts';
 import { plainBraces, renderJson, renderText, TemplateError } from './template.ts';
 
 /** A text and what becomes of it. */
@@ -107,6 +108,22 @@ test('In JSON a text that is one template keeps the type of its value', () => {
 test('A field called __proto__ is a field like any other', () => {
   const json = JSON.parse('{"__proto__": "{{ params.days }}"}');
   assert.equal(JSON.stringify(renderJson(json, SCOPE)), '{"__proto__":7}');
+});
+
+test('A value that is withheld fails what names it or holds it, and says why; the rest can be used', () => {
+  const fetch = { ...SCOPE.steps.fetch, result: { token: new Withheld('it is gone'), rows: 3 } } as StepScope;
+  const scope = { ...SCOPE, steps: { fetch: { ...fetch, output: new Withheld('it is lost') } } };
+  const why = (text: string, message: RegExp) =>
+    assert.throws(
+      () => renderText(text, scope),
+      (error) => error instanceof TemplateError && message.test(error.message),
+      text,
+    );
+  why('{{ steps.fetch.result.token }}', /^\{\{ steps\.fetch\.result\.token \}\}: it is gone$/);
+  why('{{ steps.fetch.result.token.more | default: "x" }}', /it is gone/);
+  why('{{ steps.fetch.result | json }}', /it is gone/);
+  why('{{ steps.fetch.output }}', /it is lost/);
+  assert.equal(renderText('{{ steps.fetch.result.rows }}', scope), '3');
 });
 
 test('What a value holds is never a template', () => {

@@ -1,5 +1,5 @@
 import { nearest, shown } from './faults.ts';
-import type { Scope } from './scope.ts';
+import { type Scope, Withheld, withheldIn } from './scope.ts';
 
 /**
  * `{{ path | filter | filter: "argument" }}` in a text. `{{ "{{" }}` stands for two plain braces. A value that is put in is not
@@ -133,6 +133,8 @@ export const FILTER_NAMES = Object.keys(FILTERS);
 export function templateValue(template: Template, scope: Scope): unknown {
   const { operand, filters } = template;
   let value: unknown = 'literal' in operand ? operand.literal : placeOf(operand.path, scope);
+  const why = withheldIn(value);
+  if (why !== null) throw new TemplateError(`${template.source}: ${why}`);
   for (const { name, argument } of filters) {
     const filter = Object.hasOwn(FILTERS, name) ? FILTERS[name] : undefined;
     if (!filter)
@@ -155,6 +157,7 @@ function placeOf(path: (string | number)[], scope: Scope): unknown {
 }
 
 function fieldOf(value: unknown, step: string | number): unknown {
+  if (value instanceof Withheld) return value;
   if (Array.isArray(value)) return typeof step === 'number' ? value.at(step) : undefined;
   if (value === null || typeof value !== 'object' || !Object.hasOwn(value, step)) return undefined;
   return (value as Record<string | number, unknown>)[step];

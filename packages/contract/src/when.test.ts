@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expressionFault } from './expression.ts';
-import type { Situation, StepScope } from './scope.ts';
+import { type Situation, type StepScope, Withheld } from './scope.ts';
 import { defineWhen, unmetBy, WhenError, type WhenField } from './when.ts';
 
 const FETCH: StepScope = {
@@ -88,6 +88,24 @@ test('A condition that has no answer is an error, not a no', () => {
   }
 });
 
+test('A condition that looks at what is withheld has no answer, and says why; the rest can be looked at', () => {
+  const result = { tokens: [new Withheld('it is gone'), 'fine'], rows: 3 };
+  const fetch = { ...FETCH, result, summary: new Withheld('it is lost') };
+  const situation = { ...SITUATION, steps: { fetch } };
+  for (const [expression, why] of [
+    ['steps.fetch.result.tokens[0] == "***"', /it is gone/],
+    ['steps.fetch.result.tokens.exists(token, token == "fine")', /it is gone/],
+    ['steps.fetch.summary == null', /it is lost/],
+  ] as const)
+    assert.throws(
+      () => unmet({ expression }, situation),
+      (error) => error instanceof WhenError && why.test(error.message),
+      expression,
+    );
+  const rest = 'steps.fetch.result.rows == 3 && steps.fetch.result.tokens[1] == "fine" && size(steps) == 1';
+  assert.equal(unmet({ expression: rest }, situation), null);
+});
+
 test('What an expression says of itself is one short line', () => {
   const expression = `${'true && '.repeat(100)}local.hour == 1`;
   assert.equal(unmet({ expression })?.length, 500);
@@ -139,6 +157,25 @@ for (const [expression, fault] of FAULTS) {
 test('A pattern that is slow in JavaScript is not slow here', () => {
   const situation = { ...SITUATION, params: { text: `${'a'.repeat(50_000)}!` } };
   assert.equal(unmet({ expression: '!params.text.matches("^(a+)+$")' }, situation), null);
+});
+
+test('Loops that read or split a long text again and again are refused, and short ones are not', () => {
+  const list = `[${Array.from({ length: 60 }, (_, index) => index)}]`;
+  const search = `${list}.all(a, ${list}.all(b, !steps.fetch.output.contains("ab")))`;
+  const split = 'steps.fetch.output.split("").all(a, steps.fetch.output.split("").all(b, b == "a"))';
+  const long = { ...SITUATION, steps: { fetch: { ...FETCH, output: 'a'.repeat(60_000) } } };
+  const short = { ...SITUATION, steps: { fetch: { ...FETCH, output: 'a'.repeat(200) } } };
+  for (const expression of [search, split]) {
+    const when = defineWhen({ expression });
+    assert.equal(unmetBy(when, short), null);
+    assert.throws(() => unmetBy(when, long), /too long for loops/, expression);
+  }
+  const lines = defineWhen({ expression: 'steps.fetch.output.split("a").all(a, !a.contains("b"))' });
+  assert.equal(unmetBy(lines, short), null);
+  assert.match(
+    expressionFault('["a"].all(x, ["b"].join() == x)', { params: {}, steps: [] }) ?? '',
+    /join must not/,
+  );
 });
 
 test('Loops in loops over long lists are refused, one loop is not', () => {

@@ -42,7 +42,7 @@ export function createMetrics(ports: {
   });
   const lateness = new Histogram({
     name: 'rota_run_lateness_seconds',
-    help: 'How long after it was due a run started, counted when its end is reported.',
+    help: 'How long after it was due a run first started, counted when its end is reported; waits for further attempts do not count.',
     buckets: LATENESS_S,
     registers,
   });

@@ -40,5 +40,5 @@ const HOURS = 0.34;
 
 /** The world of a seed that brings the bug out, if it is one of those that do. */
 export function worldOf({ world }: Plant, seed: number): World {
-  return makeWorld(seed, { hours: HOURS, maxAgents: 3, ...world });
+  return makeWorld(seed, { hours: HOURS, maxAgents: 3, chains: 0, retries: 0, ...world });
 }

@@ -175,9 +175,10 @@ test('as another user it has that one’s name, home and groups', {
   skip: !isRoot && 'needs root',
 }, async () => {
   const { stdout, stderr, exitCode } = await run(
-    'id -un; id -gn; echo $HOME $USER; umask; echo x > /dev/stderr',
+    'id -un; id -gn; echo $HOME $USER; umask; cat /dev/stdin > /dev/stderr',
     {
       user: 'daemon',
+      stdin: 'x\n',
       umask: '027',
     },
   );

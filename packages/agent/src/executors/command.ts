@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, closeSync, constants, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { CommandAction } from '@rota/contract';
 import { type Account, accountOf } from '../helper/users.ts';
@@ -13,6 +13,7 @@ import {
   type Prepare,
   type StepTask,
 } from './execution.ts';
+import { openStdin } from './stdin.ts';
 
 const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** After the command has ended: how long its pipes may be quiet before they are taken as held by a daemon. */
@@ -98,7 +99,7 @@ function start(
   const outputs: Socket[] = [];
   let child: ChildProcess;
   try {
-    const stdin = step.stdin === '' ? null : openStdin(step.stdin, `${ports.folder}/${task.attemptId}.stdin`);
+    const stdin = step.stdin === '' ? null : openStdin(step.stdin, ports.folder, task.attemptId);
     if (stdin !== null) given.push(stdin);
     for (const stream of ['stdout', 'stderr'] as const) {
       const { reader, writer } = ports.pipes.open();
@@ -148,18 +149,6 @@ function start(
       });
     },
   };
-}
-
-/** A file without a name, so that /dev/stdin can be opened again and nobody has to wait for the reader. */
-function openStdin(text: string, path: string): number {
-  const writer = openSync(path, 'wx', 0o600);
-  try {
-    writeSync(writer, text);
-    return openSync(path, 'r');
-  } finally {
-    closeSync(writer);
-    rmSync(path, { force: true });
-  }
 }
 
 /** Resolves once the command has ended and its output has been read as far as it is its own. */

@@ -1,5 +1,4 @@
 import type { AttemptEnd } from '@rota/contract';
-import { findRoot, isAlive } from '../processTree.ts';
 import type { Spool } from '../spool.ts';
 import { type BeginRecord, type ProcessRecord, unseenEnd } from '../spoolFile.ts';
 import { adoptChain, whatIsLost } from './adoptChain.ts';
@@ -39,8 +38,8 @@ export function adoptAttempt(attemptId: string, spool: Spool, ports: RunnerPorts
 
   async function plainEnd(begin: BeginRecord, process: ProcessRecord | null): Promise<AttemptEnd> {
     const mark = { attemptId, step: null };
-    const root = process ?? findRoot(mark);
-    if (root && isAlive(root)) {
+    const root = process ?? ports.machine.findRoot(mark);
+    if (root && ports.machine.isAlive(root)) {
       adoption.running(root.pid);
       await adoption.untilGone(root, mark, null);
     }

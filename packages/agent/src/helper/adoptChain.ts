@@ -1,12 +1,10 @@
 import type { ReasonCode, StepResult } from '@rota/contract';
 import type { Task } from '../helperProtocol.ts';
-import { findRoot, isAlive } from '../processTree.ts';
 import type { BeginRecord } from '../spoolFile.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepTraces } from '../stepsFile.ts';
 import type { Adoption } from './adoption.ts';
 import { createChain, planOf } from './chain.ts';
 import { chainEnd, type Early, goesOnAfter, nextAfter } from './chainEnd.ts';
-import { OutputWriter } from './outputWriter.ts';
 import { writeEnd } from './runner.ts';
 import { StepLog } from './stepLog.ts';
 
@@ -46,14 +44,13 @@ export async function adoptChain(
   { plan, ended: former, open, size }: StepTraces,
 ): Promise<void> {
   const { attemptId, spool, ports, news } = adoption;
-  const path = `${ports.folder}/${attemptId}`;
-  const log = StepLog.resume(`${path}.steps`, size);
+  const log = StepLog.resume(ports.machine.openSteps(attemptId, 'resume'), size);
   const ended = [...former];
   const unwritten: StepResult[] = [];
   const waiting = open?.waiting ? { ...open, waiting: open.waiting } : null;
 
   function settle(result: StepResult): void {
-    const step: EndedStep = { result, kept: null, cpuMs: null, maxRssBytes: null };
+    const step: EndedStep = { result, kept: null, isMasked: false, cpuMs: null, maxRssBytes: null };
     ended.push(step);
     if (!log.tryAppendEnd(step)) unwritten.push(result);
     news.tell(result);
@@ -88,17 +85,17 @@ export async function adoptChain(
   await spool.writeEnd(attemptId, { ...end, steps: unwritten, result: null });
 
   async function goOn(task: Task): Promise<void> {
-    const { clock } = ports;
     const chain = createChain(
       task,
-      { ...ports, running: () => {}, tell: (step) => news.tell(step) },
+      { ...ports, running: () => {}, tell: (step) => news.tell(step), progress: adoption.progress.say },
       { ended, open: waiting },
     );
     adoption.onEarly((graceMs) => chain.stop(adoption.early as Early, graceMs));
     const tellOutput = () => ports.tell({ type: 'output', attemptId });
-    const writer = new OutputWriter(path, begin, task.output, clock, tellOutput, 'resume');
+    const writer = ports.machine.openOutput(begin, task.output, tellOutput, 'resume');
     const outcome = await chain.run({ writer, log, startedBootMs: begin.startedBootMs });
     adoption.onEarly(null);
+    adoption.progress.end();
     await writeEnd({ writer, log }, outcome, ports);
   }
 }
@@ -122,10 +119,11 @@ async function untilLost(
   open: OpenStep,
 ): Promise<StepResult> {
   const { attemptId, spool } = adoption;
+  const { machine } = adoption.ports;
   const { name, kind } = plan[open.index] as PlannedStep;
   const mark = { attemptId, step: name };
-  const root = open.process ?? findRoot(mark);
-  const isRunning = root !== null && isAlive(root);
+  const root = open.process ?? machine.findRoot(mark);
+  const isRunning = root !== null && machine.isAlive(root);
   adoption.running(isRunning ? root.pid : null);
   const running: StepResult = {
     ...blankStep(open.index, name, 'running', open.outputFrom),

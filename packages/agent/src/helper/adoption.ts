@@ -1,7 +1,8 @@
 import type { HeldAttempt, Task } from '../helperProtocol.ts';
-import { endTree, isAlive, type Mark, type Root } from '../processTree.ts';
+import type { Mark, Root } from '../processTree.ts';
 import type { Spool } from '../spool.ts';
 import type { Early } from './chainEnd.ts';
+import { createProgressNews, type ProgressNews } from './progressNews.ts';
 import { CANCELLED, createStepNews, type Runner, type RunnerPorts } from './runner.ts';
 
 /** Between two looks at whether an adopted process has gone. */
@@ -14,6 +15,7 @@ export class Adoption implements Runner {
   readonly ports: RunnerPorts;
   readonly held: HeldAttempt;
   readonly news: ReturnType<typeof createStepNews>;
+  readonly progress: ProgressNews;
   /** Set once it is to be ended. */
   early: Early | null = null;
   #graceMs = 0;
@@ -26,6 +28,7 @@ export class Adoption implements Runner {
     this.ports = ports;
     this.held = { attemptId, state: 'waiting', pid: null };
     this.news = createStepNews(attemptId, ports);
+    this.progress = createProgressNews(attemptId, ports, false);
   }
 
   end(graceMs: number): void {
@@ -47,6 +50,7 @@ export class Adoption implements Runner {
   tellAgain(): void {
     if (this.held.state !== 'running') return;
     this.news.again();
+    this.progress.again();
     if (this.#answer) this.ports.tell({ type: 'continue', attemptId: this.attemptId });
   }
 
@@ -67,17 +71,17 @@ export class Adoption implements Runner {
     mark: Mark,
     limit: { untilBootMs: number; graceMs: number } | null,
   ): Promise<boolean> {
-    const { clock } = this.ports;
+    const { clock, machine } = this.ports;
     let treeEnded: Promise<unknown> | null = null;
     let isLate = false;
     this.onEarly((graceMs) => {
-      treeEnded ??= endTree(root, { ...mark, step: null }, graceMs, clock);
+      treeEnded ??= machine.endTree(root, { ...mark, step: null }, graceMs);
     });
-    while (isAlive(root)) {
+    while (machine.isAlive(root)) {
       await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
       if (limit === null || treeEnded || clock.bootMs() < limit.untilBootMs) continue;
       isLate = true;
-      treeEnded = endTree(root, mark, limit.graceMs, clock);
+      treeEnded = machine.endTree(root, mark, limit.graceMs);
     }
     this.onEarly(null);
     await treeEnded;

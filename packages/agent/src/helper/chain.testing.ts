@@ -6,9 +6,8 @@ import { command, LOCAL_TIME, plainStep } from '../fakeServer.testing.ts';
 import { type FromHelper, NO_HTTP_SETTINGS, type Task } from '../helperProtocol.ts';
 import type { Clock, Timer } from '../ports.ts';
 import { openSpool, type Spool } from '../spool.ts';
-import { createPipes, type Pipes } from './pipes.ts';
+import { thisMachine } from './machine.ts';
 import { type Runner, startRunner } from './runner.ts';
-import { createUsageMeter } from './usage.ts';
 
 /** Short waits are real, as processes are; long ones pass when the test says so. */
 export class TestClock implements Clock {
@@ -74,8 +73,7 @@ export function openChains(parent = tmpdir()): Chains {
   const spoolFolder = `${folder}/spool`;
   mkdirSync(spoolFolder);
   const spool = openSpool(spoolFolder);
-  const pipes: Pipes = createPipes(`${folder}/pipes`);
-  const usage = createUsageMeter(systemClock);
+  const machine = thisMachine({ spoolFolder, pipesFolder: `${folder}/pipes`, clock: systemClock });
 
   function start(steps: Step[], changes: Partial<Permit> = {}, clock: Clock = systemClock): StartedChain {
     const attemptId = `chain-${process.pid}-${++count}-${systemRandom.token(4)}`;
@@ -92,11 +90,8 @@ export function openChains(parent = tmpdir()): Chains {
     const runner = startRunner(taskOf(attemptId, steps, changes), {
       clock,
       random: systemRandom,
-      usage,
-      pipes,
-      folder: spoolFolder,
+      machine: { ...machine, syncFolder: async () => {} },
       http: NO_HTTP_SETTINGS,
-      syncFolder: async () => {},
       tell,
       settled() {},
     });
@@ -156,3 +151,9 @@ function taskOf(attemptId: string, steps: Step[], changes: Partial<Permit>): Tas
 export function step(name: string, action: Action | string, changes: Partial<Step> = {}): Step {
   return { ...plainStep(typeof action === 'string' ? command(action) : action, name), ...changes };
 }
+
+export const states = ({ steps }: AttemptEnd): string[] => steps.map(({ name, state }) => `${name} ${state}`);
+
+/** What is told of one step. */
+export const by = ({ steps }: AttemptEnd, name: string): StepResult =>
+  steps.find((each) => each.name === name) as StepResult;

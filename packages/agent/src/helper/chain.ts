@@ -1,27 +1,27 @@
-import type {
-  AttemptEnd,
-  AttemptOutcome,
-  ReasonCode,
-  Situation,
-  Step,
-  StepResult,
-  StepScope,
-} from '@rota/contract';
-import type { Ending, Execution, Prepared } from '../executors/execution.ts';
+import type { AttemptEnd, Situation, Step, StepResult } from '@rota/contract';
+import type { Execution, Prepared } from '../executors/execution.ts';
 import { createCookies } from '../executors/httpCookies.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
-import type { Masker } from '../masking.ts';
-import type { ReportedData } from '../outputData.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 import { blankStep, type EndedStep, type OpenStep, type PlannedStep, type StepRecord } from '../stepsFile.ts';
-import { chainEnd, type Early, goesOnAfter, nextAfter, scopeOf } from './chainEnd.ts';
-import type { OutputWriter } from './outputWriter.ts';
-import type { Pipes } from './pipes.ts';
+import { chainEnd, type Early, goesOnAfter, nextAfter } from './chainEnd.ts';
+import type { HelperMachine } from './machine.ts';
+import type { AttemptOutput } from './outputWriter.ts';
 import { createAttemptSecrets } from './secrets.ts';
 import type { StepLog } from './stepLog.ts';
-import { createStepOutput, type KeptOutput, keptAnswer, type StepOutput } from './stepOutput.ts';
+import { createStepOutput, isMaskedIn, keptAnswer, type StepOutput } from './stepOutput.ts';
 import { prepareStep, type StepFault } from './steps.ts';
-import type { UsageMeter } from './usage.ts';
+import {
+  add,
+  detailOf,
+  endBefore,
+  endedBy,
+  failureOf,
+  resultOf,
+  type Tried,
+  type TryEnding,
+  textOf,
+} from './tryResult.ts';
 
 /** Executes the steps of one attempt, in sequence. */
 export interface Chain {
@@ -41,20 +41,19 @@ export interface Chain {
 export interface ChainPorts {
   clock: Clock;
   random: Random;
-  usage: UsageMeter;
-  pipes: Pipes;
-  /** The spool's folder. */
-  folder: string;
+  machine: Pick<HelperMachine, 'prepare'>;
   http: HttpSettings;
   /** The first step that could begin has begun; null when no process belongs to it. */
   running(pid: number | null): void;
   /** How a step of a chain gets on. */
   tell(step: StepResult): void;
+  /** How far it is, in percent, as its commands say; null when a step or a try begins, which has said nothing yet. */
+  progress(percent: number | null): void;
 }
 
 /** Where what is executed leaves its traces. */
 export interface ChainStore {
-  writer: OutputWriter;
+  writer: AttemptOutput;
   /** Null for one plain step, of which nothing else is to be remembered. */
   log: StepLog | null;
   startedBootMs: number;
@@ -92,7 +91,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   const cookies = createCookies();
   const secrets = createAttemptSecrets(task.secrets);
   const ended: EndedStep[] = [];
-  const scopes: Record<string, StepScope> = {};
+  /** The same with what later steps may read of them. */
+  const known: EndedStep[] = [];
   const unwritten: StepResult[] = [];
   let first: { index: number; ready: Ready } | null = null;
   let stopped: Early | null = null;
@@ -109,13 +109,13 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   /** Skipped steps that were found before there was a store are in `firstRecords`. */
   function remember(step: EndedStep): void {
     ended.push({ ...step, kept: null });
-    scopes[step.result.name] = scopeOf(step.result, step.kept);
+    known.push(step);
   }
 
   // What templates and conditions need is large: it is read by the first step that has some.
   async function situation(): Promise<Situation> {
-    const { situationOf } = await import('@rota/contract');
-    return situationOf(task, { ...scopes });
+    const { situationAfter } = await import('./stepScope.ts');
+    return situationAfter(task, known);
   }
 
   /** Null when the step is to run. */
@@ -157,10 +157,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
 
   async function prepareTry(step: Step): Promise<Ready> {
     return prepareStep(task, step, situation, await secrets.read(), {
-      clock,
-      usage: ports.usage,
-      pipes: ports.pipes,
-      folder: ports.folder,
+      machine: ports.machine,
       http: ports.http,
       cookies,
       output: (stream, data) => passage?.write(stream, data),
@@ -173,7 +170,8 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
   }
 
   /** The step runs no more. */
-  function settle({ kept, ...step }: Omit<EndedStep, 'kept'> & { kept: KeptOutput | null }): void {
+  function settle({ kept, ...rest }: Tried & { result: StepResult }): void {
+    const step = { ...rest, isMasked: kept?.isSecret ?? false };
     remember({ ...step, kept });
     if (!store?.log) return;
     const isLast = step.result.index === plan.length - 1;
@@ -234,6 +232,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       }
       if (stopped) continue;
       const { prepared } = ready as { prepared: Prepared };
+      const before = endBefore(result);
       result = {
         ...blankStep(index, step.name, 'running', result.outputFrom),
         tries: number,
@@ -245,7 +244,7 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
       result = {
         ...result,
         ...resultOf(ending, secrets.masker),
-        detail: detailOf(secrets.note, ending),
+        detail: detailOf(secrets.note, before, ending),
         ...(stopped ? endedBy(stopped) : {}),
       };
       const delayMs = stopped ? null : await delayAfter(step, number, ending);
@@ -265,10 +264,11 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     const { writer, log } = store as ChainStore;
     const isKept = result.index < plan.length - 1;
     const output = createStepOutput(
-      (stream, data) => writer.write(stream, data),
+      { write: (stream, data) => writer.write(stream, data), progress: ports.progress },
       { kind: step.action.kind, isKept },
       secrets.masker,
     );
+    ports.progress(null);
     if (!log && secrets.note) output.write('stderr', Buffer.from(`warning: ${secrets.note}\n`));
     passage = output;
     const begun = prepared.begin();
@@ -296,10 +296,11 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     if (!log) for (const text of reported.notes) writer.write('stderr', Buffer.from(`warning: ${text}\n`));
     const stdout = output.kept();
     const kept = isKept && answer ? keptAnswer(answer, secrets.masker) : stdout;
+    const isSecret = kept.isSecret || isMaskedIn(ending.http, secrets.masker);
     return {
       ...ending,
       ...(isLate ? { outcome: 'timedOut', reason: 'timeout' } : failureOf(ending, reported)),
-      kept,
+      kept: { ...kept, isSecret },
       reported,
     };
   }
@@ -373,59 +374,5 @@ export function createChain(task: Task, ports: ChainPorts, past: ChainPast | nul
     discard() {
       first?.ready.prepared?.discard();
     },
-  };
-}
-
-type TryEnding = Ending & { kept: KeptOutput; reported: ReportedData };
-type Tried = Pick<EndedStep, 'cpuMs' | 'maxRssBytes'> & { kept: KeptOutput | null };
-
-function endedBy({ outcome, reason }: Early): { state: AttemptOutcome; reason: ReasonCode } {
-  return { state: outcome, reason };
-}
-
-/** What is told of a try, beside its output: texts of whatever was executed pass here, and nowhere else. */
-function resultOf(
-  { outcome, reason, exitCode, signal, error, http, reported }: TryEnding,
-  masker: Masker,
-): Partial<StepResult> {
-  return {
-    state: outcome,
-    reason,
-    exitCode,
-    signal,
-    error: error === null ? null : textOf(error, masker),
-    http: http && { ...http, url: masker.text(http.url), headers: maskedHeaders(http.headers, masker) },
-    result: reported.result,
-    summary: reported.summary,
-  };
-}
-
-/** What ended well may say itself that it did not. */
-function failureOf({ outcome }: Ending, { failure }: ReportedData): Partial<Ending> {
-  if (outcome !== 'succeeded' || failure === null) return {};
-  return { outcome: 'failed', reason: 'reportedFailure', error: failure };
-}
-
-function detailOf(note: string | null, { reported }: TryEnding): string | null {
-  const notes = note === null ? reported.notes : [note, ...reported.notes];
-  return notes.length === 0 ? null : notes.join('; ').slice(0, 500);
-}
-
-/** It is masked before it is cut. */
-function textOf(error: string, masker: Masker): string {
-  return masker.text(error).slice(0, 2_000);
-}
-
-function maskedHeaders(headers: Record<string, string>, masker: Masker): Record<string, string> {
-  const masked = Object.entries(headers).map(([name, value]) => [masker.text(name), masker.text(value)]);
-  return Object.fromEntries(masked) as Record<string, string>;
-}
-
-/** The tries of a step together: time adds up, the newest output counts. */
-function add(sum: Tried, { kept, cpuMs, maxRssBytes }: TryEnding): Tried {
-  return {
-    kept,
-    cpuMs: cpuMs === null ? sum.cpuMs : (sum.cpuMs ?? 0) + cpuMs,
-    maxRssBytes: maxRssBytes === null ? sum.maxRssBytes : Math.max(sum.maxRssBytes ?? 0, maxRssBytes),
   };
 }

@@ -1,5 +1,5 @@
-import type { AttemptEnd, AttemptOutcome, ReasonCode, StepResult, StepScope } from '@rota/contract';
-import type { EndedStep, KeptText, PlannedStep } from '../stepsFile.ts';
+import type { AttemptEnd, AttemptOutcome, ReasonCode, StepResult } from '@rota/contract';
+import type { EndedStep, PlannedStep } from '../stepsFile.ts';
 import { blankStep } from '../stepsFile.ts';
 
 /** That an attempt was ended before its steps had. */
@@ -9,35 +9,7 @@ export interface Early {
   error?: string;
 }
 
-/** How many bytes of text later steps may read as `output`. */
-const OUTPUT_LENGTH = 64 * 1024;
 const ERROR_LENGTH = 2_000;
-
-/** What templates and conditions can name of a step. */
-export function scopeOf(result: StepResult, kept: KeptText | null): StepScope {
-  const text = kept?.text ?? '';
-  return {
-    state: result.state,
-    status: result.http?.status ?? null,
-    headers: result.http?.headers ?? {},
-    json: kept?.isWhole ? readJson(text) : undefined,
-    exitCode: result.exitCode,
-    output: text.slice(-OUTPUT_LENGTH).replace(/\r?\n$/, ''),
-    durationMs: result.durationMs,
-    result: result.result === null ? undefined : readJson(result.result),
-    summary: result.summary,
-    tries: result.tries,
-  };
-}
-
-/** Undefined when the text is no JSON. */
-function readJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-}
 
 /** The place of the step after those. */
 export function nextAfter(ended: EndedStep[]): number {

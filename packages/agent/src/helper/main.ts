@@ -10,7 +10,7 @@ import { systemClock, systemRandom } from '../clock.ts';
 import { helperPaths } from '../helperPaths.ts';
 import type { Log } from '../ports.ts';
 import { readProcess } from '../processTree.ts';
-import { createFolderSync } from './folderSync.ts';
+import { thisMachine } from './machine.ts';
 import { createHelperService } from './service.ts';
 
 const [folder, helperId] = process.argv.slice(2) as [string, string];
@@ -35,11 +35,10 @@ const service = createHelperService({
   helperId,
   pid: process.pid,
   spoolFolder: paths.spool,
-  pipesFolder: paths.pipes,
+  machine: thisMachine({ spoolFolder: paths.spool, pipesFolder: paths.pipes, clock: systemClock }),
   clock: systemClock,
   random: systemRandom,
   log,
-  syncFolder: createFolderSync(paths.spool),
   idle: leave,
 });
 

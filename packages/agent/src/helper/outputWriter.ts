@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fdatasync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -27,6 +28,22 @@ export interface OutputLimits {
   chunkBytes: number;
 }
 
+/** One attempt's file in the spool, as far as writing goes. */
+export interface AttemptOutput {
+  /** Bytes that the attempt wrote. */
+  readonly position: number;
+  writeProcess(process: ProcessRecord): void;
+  /** Takes output; pieces of one stream that follow each other closely become one. */
+  write(stream: 'stdout' | 'stderr', data: Buffer): void;
+  /** Writes what was gathered. */
+  flush(): void;
+  /** Writes the end record into its place. The caller syncs and then closes. @throws on a disk error */
+  writeEnd(end: AttemptEnd): void;
+  /** All that was written is on the disk when this resolves. */
+  sync(): Promise<void>;
+  close(): void;
+}
+
 /** How long small pieces of one stream are gathered. */
 const GATHER_MS = 20;
 /** The tail is kept in about so many segments. */
@@ -40,8 +57,7 @@ const OVERHEAD = 2;
  * Writes are synchronous: they go to the page cache, keep their order, and need no queue.
  * A full disk loses output, which is counted, and nothing else.
  */
-export class OutputWriter {
-  /** Bytes that the attempt wrote. */
+export class OutputWriter implements AttemptOutput {
   position = 0;
   readonly #path: string;
   readonly #limits: OutputLimits;
@@ -111,7 +127,6 @@ export class OutputWriter {
     this.#append(encodeProcess(process));
   }
 
-  /** Takes output; pieces of one stream that follow each other closely become one. */
   write(stream: 'stdout' | 'stderr', data: Buffer): void {
     if (stream !== this.#gatheredStream) this.flush();
     this.#gatheredStream = stream;
@@ -125,7 +140,6 @@ export class OutputWriter {
     if (this.#gatheredBytes > 0) this.#timer ??= this.#clock.after(GATHER_MS, () => this.flush());
   }
 
-  /** Writes what was gathered. */
   flush(): void {
     this.#timer?.cancel();
     this.#timer = null;
@@ -146,19 +160,21 @@ export class OutputWriter {
     this.#onWritten();
   }
 
-  /** Writes the end record into its place. The caller syncs `descriptors` and then closes. @throws on a disk error */
   writeEnd(end: AttemptEnd): void {
     writeWhole(this.#file, encodeEnd(end), 0);
   }
 
-  /** All that must be synced for the attempt to be durable. */
-  get descriptors(): number[] {
+  async sync(): Promise<void> {
+    await Promise.all(this.#descriptors.map(syncFile));
+  }
+
+  get #descriptors(): number[] {
     return [this.#file, ...this.#tail.map((segment) => segment.file)];
   }
 
   close(): void {
     this.#timer?.cancel();
-    for (const descriptor of this.descriptors) closeSync(descriptor);
+    for (const descriptor of this.#descriptors) closeSync(descriptor);
     this.#tail = [];
   }
 
@@ -244,6 +260,12 @@ function measure(data: Buffer, from: number): { size: number; bytes: number; pos
     sum.position = position + piece.length;
   }
   return sum;
+}
+
+function syncFile(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) =>
+    fdatasync(descriptor, (error) => (error ? reject(error) : resolve())),
+  );
 }
 
 function segmentNumbers(folder: string): number[] {

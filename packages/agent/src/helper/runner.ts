@@ -1,13 +1,11 @@
-import { fdatasync } from 'node:fs';
 import type { AttemptEnd, StepResult } from '@rota/contract';
 import type { FromHelper, HeldAttempt, HttpSettings, Task } from '../helperProtocol.ts';
 import type { Clock, Random, Timer } from '../ports.ts';
 import { type ChainOutcome, type ChainStore, createChain, isPlain, planOf } from './chain.ts';
 import type { Early } from './chainEnd.ts';
-import { OutputWriter } from './outputWriter.ts';
-import type { Pipes } from './pipes.ts';
+import type { HelperMachine } from './machine.ts';
+import { createProgressNews } from './progressNews.ts';
 import { StepLog } from './stepLog.ts';
-import type { UsageMeter } from './usage.ts';
 
 /** One attempt in the helper: from the order to start it to its durable end record. */
 export interface Runner {
@@ -23,13 +21,8 @@ export interface Runner {
 export interface RunnerPorts {
   clock: Clock;
   random: Random;
-  usage: UsageMeter;
-  pipes: Pipes;
-  /** The spool's folder. */
-  folder: string;
+  machine: HelperMachine;
   http: HttpSettings;
-  /** Makes the names in the spool's folder durable. */
-  syncFolder(): Promise<void>;
   tell(message: FromHelper): void;
   /** It runs no more: whatever was told before this is final. */
   settled(attemptId: string): void;
@@ -45,12 +38,11 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
   const { attemptId } = task;
   const held: HeldAttempt = { attemptId, state: 'waiting', pid: null };
   const told = createStepNews(attemptId, ports);
+  const progress = createProgressNews(attemptId, ports, true);
   const chain = createChain(task, {
     clock: ports.clock,
     random: ports.random,
-    usage: ports.usage,
-    pipes: ports.pipes,
-    folder: ports.folder,
+    machine: ports.machine,
     http: ports.http,
     running(pid) {
       held.state = 'running';
@@ -58,6 +50,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
       ports.tell({ type: 'running', attemptId, pid });
     },
     tell: told.tell,
+    progress: progress.say,
   });
 
   async function run(): Promise<void> {
@@ -75,6 +68,7 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
     const deadline = watchDeadline(task.timeoutMs);
     const outcome = await chain.run(store);
     deadline?.cancel();
+    progress.end();
     await writeEnd({ ...store, log: store.log ?? keepResult(outcome.end) }, outcome, ports);
     held.state = 'ended';
     ports.tell({ type: 'ended', attemptId });
@@ -83,10 +77,9 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
 
   /** The begin record comes last: without it, nothing was executed. @throws when the disk takes it not */
   function makeStore(startedBootMs: number): ChainStore {
-    const path = `${ports.folder}/${attemptId}`;
     const log = isPlain(task.steps)
       ? null
-      : StepLog.create(`${path}.steps`, chain.firstRecords(startedBootMs));
+      : StepLog.create(ports.machine.openSteps(attemptId, 'new'), chain.firstRecords(startedBootMs));
     const begin = {
       attemptId,
       kind: task.steps[0]?.action.kind ?? '',
@@ -95,9 +88,8 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
       killGraceMs: task.killGraceMs,
     };
     try {
-      const writer = new OutputWriter(path, begin, task.output, ports.clock, () =>
-        ports.tell({ type: 'output', attemptId }),
-      );
+      const tellOutput = () => ports.tell({ type: 'output', attemptId });
+      const writer = ports.machine.openOutput(begin, task.output, tellOutput, 'new');
       return { writer, log, startedBootMs };
     } catch (error) {
       log?.discard();
@@ -112,11 +104,12 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
   }
 
   /** What one plain step gave and an end record has no place for, goes into a file of its own. */
-  function keepResult({ result, steps }: AttemptEnd): StepLog | null {
-    if (result === null) return null;
-    const step = { result: steps[0] as StepResult, kept: null, cpuMs: null, maxRssBytes: null };
+  function keepResult({ result: given, steps }: AttemptEnd): StepLog | null {
+    if (given === null) return null;
+    const result = steps[0] as StepResult;
+    const step = { result, kept: null, isMasked: false, cpuMs: null, maxRssBytes: null };
     try {
-      return StepLog.create(`${ports.folder}/${attemptId}.steps`, [
+      return StepLog.create(ports.machine.openSteps(attemptId, 'new'), [
         { kind: 'plan', steps: planOf(task.steps), isPlain: true },
         { kind: 'ended', ...step },
       ]);
@@ -137,7 +130,9 @@ export function startRunner(task: Task, ports: RunnerPorts): Runner {
     held,
     end: (graceMs) => chain.stop(CANCELLED, graceMs),
     tellAgain() {
-      if (held.state === 'running') told.again();
+      if (held.state !== 'running') return;
+      told.again();
+      progress.again();
     },
     answer() {},
   };
@@ -167,26 +162,22 @@ export function createStepNews(attemptId: string, ports: Pick<RunnerPorts, 'tell
 export async function writeEnd(
   { writer, log }: Omit<ChainStore, 'startedBootMs'>,
   { end, unwritten }: ChainOutcome,
-  ports: Pick<RunnerPorts, 'clock' | 'syncFolder'>,
+  { clock, machine }: Pick<RunnerPorts, 'clock' | 'machine'>,
 ): Promise<void> {
   // The steps' file has all the rest.
   const record: AttemptEnd = { ...end, steps: unwritten, result: null };
   while (true) {
     try {
+      // Where power is lost, no end may stand without the steps that it is the end of.
+      await log?.sync();
       writer.writeEnd(record);
-      await Promise.all([...writer.descriptors.map(sync), log?.sync()]);
-      await ports.syncFolder();
+      await writer.sync();
+      await machine.syncFolder();
       break;
     } catch {
-      await new Promise<void>((resolve) => ports.clock.after(END_RETRY_MS, resolve));
+      await new Promise<void>((resolve) => clock.after(END_RETRY_MS, resolve));
     }
   }
   writer.close();
   log?.close();
-}
-
-function sync(descriptor: number): Promise<void> {
-  return new Promise((resolve, reject) =>
-    fdatasync(descriptor, (error) => (error ? reject(error) : resolve())),
-  );
 }

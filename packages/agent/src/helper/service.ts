@@ -11,9 +11,8 @@ import {
 import type { Clock, Log, Random, Timer } from '../ports.ts';
 import { openSpool } from '../spool.ts';
 import { adoptAttempt } from './adopt.ts';
-import { createPipes } from './pipes.ts';
+import type { HelperMachine } from './machine.ts';
 import { type Runner, type RunnerPorts, startRunner } from './runner.ts';
-import { createUsageMeter } from './usage.ts';
 
 /** How long a helper without a session and without work waits for the next session. */
 const IDLE_MS = 10_000;
@@ -32,11 +31,10 @@ export function createHelperService(options: {
   helperId: string;
   pid: number;
   spoolFolder: string;
-  pipesFolder: string;
+  machine: HelperMachine;
   clock: Clock;
   random: Random;
   log: Log;
-  syncFolder(): Promise<void>;
   /** Nothing runs and nobody is there: end. */
   idle(): void;
 }): HelperService {
@@ -53,11 +51,8 @@ export function createHelperService(options: {
   const ports: RunnerPorts = {
     clock,
     random: options.random,
-    usage: createUsageMeter(clock),
-    pipes: createPipes(options.pipesFolder),
-    folder: options.spoolFolder,
+    machine: options.machine,
     http: NO_HTTP_SETTINGS,
-    syncFolder: options.syncFolder,
     tell,
     settled(attemptId) {
       running.delete(attemptId);

@@ -1,21 +1,31 @@
 import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
 import { type EndedStep, encodeStepRecord, type StepRecord } from '../stepsFile.ts';
 
+/** The steps' file of one attempt, as far as writing goes. */
+export interface StepFile {
+  /** @throws on a disk error; a part may have been written then */
+  write(data: Buffer, position: number): void;
+  truncate(length: number): void;
+  /** All that was written is on the disk when this resolves. */
+  sync(): Promise<void>;
+  close(): void;
+  /** Takes it away. */
+  remove(): void;
+}
+
 /** Writes the steps' file of one attempt. */
 export class StepLog {
-  readonly #path: string;
-  readonly #file: number;
+  readonly #file: StepFile;
   #size: number;
 
-  private constructor(path: string, file: number, size: number) {
-    this.#path = path;
+  private constructor(file: StepFile, size: number) {
     this.#file = file;
     this.#size = size;
   }
 
-  /** Makes the file with its first records. @throws when it exists, or the disk is full */
-  static create(path: string, records: StepRecord[]): StepLog {
-    const log = new StepLog(path, openSync(path, 'wx', 0o600), 0);
+  /** Begins a new file with its first records. @throws when the disk is full */
+  static create(file: StepFile, records: StepRecord[]): StepLog {
+    const log = new StepLog(file, 0);
     try {
       for (const record of records) log.append(record);
     } catch (error) {
@@ -26,17 +36,15 @@ export class StepLog {
   }
 
   /** Goes on where whole records end. */
-  static resume(path: string, size: number): StepLog {
-    return new StepLog(path, openSync(path, 'r+'), size);
+  static resume(file: StepFile, size: number): StepLog {
+    return new StepLog(file, size);
   }
 
   /** @throws on a disk error; nothing was added then */
   append(record: StepRecord): void {
     const data = encodeStepRecord(record);
     try {
-      let done = 0;
-      while (done < data.length)
-        done += writeSync(this.#file, data, done, data.length - done, this.#size + done);
+      this.#file.write(data, this.#size);
       this.#size += data.length;
     } catch (error) {
       this.#cut();
@@ -65,27 +73,41 @@ export class StepLog {
 
   /** All that was added is on the disk when this resolves. */
   sync(): Promise<void> {
-    return new Promise((resolve, reject) =>
-      fdatasync(this.#file, (error) => (error ? reject(error) : resolve())),
-    );
+    return this.#file.sync();
   }
 
   close(): void {
-    closeSync(this.#file);
+    this.#file.close();
   }
 
   /** Nothing was begun: takes the file away. */
   discard(): void {
-    closeSync(this.#file);
-    rmSync(this.#path, { force: true });
+    this.#file.close();
+    this.#file.remove();
   }
 
   /** A part of a record would hide what is added after it. */
   #cut(): void {
     try {
-      ftruncateSync(this.#file, this.#size);
+      this.#file.truncate(this.#size);
     } catch {
       // The next record is written over the part all the same.
     }
   }
+}
+
+/** @throws when a new one exists, or one that is to be added to does not */
+export function openStepFile(path: string, opening: 'new' | 'resume'): StepFile {
+  const file = openSync(path, opening === 'new' ? 'wx' : 'r+', 0o600);
+  return {
+    write(data, position) {
+      let done = 0;
+      while (done < data.length) done += writeSync(file, data, done, data.length - done, position + done);
+    },
+    truncate: (length) => ftruncateSync(file, length),
+    sync: () =>
+      new Promise((resolve, reject) => fdatasync(file, (error) => (error ? reject(error) : resolve()))),
+    close: () => closeSync(file),
+    remove: () => rmSync(path, { force: true }),
+  };
 }

@@ -1,4 +1,4 @@
-import type { Action } from '@rota/contract';
+import type { Action, AttemptEnd } from '@rota/contract';
 import type { Masker } from '../masking.ts';
 import { createOutputData, type ReportedData } from '../outputData.ts';
 import type { KeptText } from '../stepsFile.ts';
@@ -31,17 +31,25 @@ export function keptAnswer(
   return { text: body, isWhole, isSecret: masker.text(shown) !== shown };
 }
 
+/** Whether the answer to a request tells a secret in what stands before its body. */
+export function isMaskedIn(http: AttemptEnd['http'], masker: Masker): boolean {
+  return Object.entries(http?.headers ?? {}).some(
+    ([name, value]) => masker.text(name) !== name || masker.text(value) !== value,
+  );
+}
+
 /** `isKept`: there are later steps. */
 export function createStepOutput(
-  spool: StepOutput['write'],
+  to: { write: StepOutput['write']; progress(percent: number): void },
   { kind, isKept }: { kind: Action['kind']; isKept: boolean },
   masker: Masker,
 ): StepOutput {
-  const data = createOutputData();
+  const data = createOutputData(to.progress);
   const masked = { stdout: masker.stream(), stderr: masker.stream() };
   let parts: Buffer[] = [];
   let bytes = 0;
   let isWhole = true;
+  let isNoticed = false;
 
   function keep(data: Buffer): void {
     parts.push(data);
@@ -52,8 +60,15 @@ export function createStepOutput(
     }
   }
 
+  /** Also a value that is spelled in a way of its own until it is read. */
+  function noticed(text: string): string {
+    const shown = masker.text(text);
+    if (shown !== text) isNoticed = true;
+    return shown;
+  }
+
   function pass(stream: 'stdout' | 'stderr', data: Buffer): void {
-    if (data.length > 0) spool(stream, data);
+    if (data.length > 0) to.write(stream, data);
   }
 
   return {
@@ -65,7 +80,7 @@ export function createStepOutput(
     end() {
       // A sample of an answer may end anywhere.
       for (const stream of ['stdout', 'stderr'] as const) pass(stream, masked[stream].flush(kind === 'http'));
-      return data.end(masker);
+      return data.end({ ...masker, text: noticed });
     },
     kept() {
       const data = Buffer.concat(parts);
@@ -75,7 +90,7 @@ export function createStepOutput(
         text: data.toString('utf8', characterAt(data, from)),
         isWhole: isWhole && from === 0,
         // Also when what was masked is not in the last of it: a value may be cut at its beginning.
-        isSecret: masked.stdout.isHit,
+        isSecret: masked.stdout.isHit || isNoticed,
       };
     },
   };

@@ -7,15 +7,16 @@ import {
   NO_ENDING,
   type Prepared,
 } from '../executors/execution.ts';
-import { prepareAction } from '../executors/index.ts';
 import type { HttpSettings, Task } from '../helperProtocol.ts';
+import type { HelperMachine } from './machine.ts';
 import type { Secrets } from './secrets.ts';
 
 /** Where output goes, and what executing needs of the helper. */
-export type StepPorts = Omit<ExecutorPorts, 'http'> & {
+export interface StepPorts extends Pick<ExecutorPorts, 'output'> {
+  machine: Pick<HelperMachine, 'prepare'>;
   http: HttpSettings;
   cookies: HttpPorts['cookies'];
-};
+}
 
 /** Why a step is not even begun. */
 export interface StepFault {
@@ -38,8 +39,8 @@ export async function prepareStep(
   if (rendered.action === null) return { prepared: null, fault: rendered.fault };
   let prepared: Prepared;
   try {
-    prepared = await prepareAction({ ...task, step: step.name }, rendered.action, {
-      ...ports,
+    prepared = await ports.machine.prepare({ ...task, step: step.name }, rendered.action, {
+      output: ports.output,
       http: { settings: ports.http, lookup, cookies: ports.cookies },
     });
   } catch (error) {

@@ -6,6 +6,7 @@ import { followRun, readOutput } from '../follow.ts';
 import { createPrinter, outcomeLine } from '../liveOutput.ts';
 import { type Output, styler } from '../output.ts';
 import { readShares } from '../outputShares.ts';
+import { createProgressLine } from '../progressLine.ts';
 
 /** How often a followed job is asked for its next run. */
 const NEXT_RUN_MS = 1_000;
@@ -82,15 +83,18 @@ async function print(
 }
 
 async function follow(cli: Cli, client: Client, id: string, output: Output): Promise<RunView> {
-  const printer = createPrinter(cli.ports, output, { run: id });
+  const progress = createProgressLine(cli.ports, output, id);
+  const { ports } = progress;
+  const printer = createPrinter(ports, output, { run: id });
   const ended = await followRun(client, id, {
-    clock: cli.ports.clock,
+    clock: ports.clock,
     onOutput: printer.chunk,
+    onRun: progress.hear,
     onContact: (problem) =>
-      output.note(
-        problem === null ? 'rota: connected again' : `rota: connection lost (${problem}); trying again…`,
+      ports.err.write(
+        problem === null ? 'rota: connected again\n' : `rota: connection lost (${problem}); trying again…\n`,
       ),
-  });
+  }).finally(progress.end);
   printer.flush();
   if (output.json) output.record({ run: id, end: ended });
   else if (ended.state !== 'succeeded') output.note(`rota: run ${ended.id} ${outcomeLine(ended)}`);

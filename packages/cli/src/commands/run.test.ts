@@ -102,6 +102,7 @@ test('run show has the steps of each attempt, and why each was skipped, not run 
   assert.match(plain, /night +skipped .*hour is 12, not 3/);
   assert.match(plain, /store +failed .*exit 3 +The command ended badly\./);
   assert.match(plain, /tell +not run .*the chain had ended before it/);
+  assert.match(plain, /^ +step store failed after 2 tries: exit 3: The command ended badly\.$/m);
   assert.match(plain, /params +mode=full/);
   assert.match(plain, /retry +next attempt in 1m .*1 more after that/);
   assert.match(plain, /progress 40 %/);
@@ -111,6 +112,39 @@ test('run show has the steps of each attempt, and why each was skipped, not run 
   assert.match(piped.out, /^store\tfailed\t2\t.*\texit 3\tThe command ended badly\.$/m);
   const json = JSON.parse((await rota(['run', 'show', 'r1abcdef', '--json'], server)).out);
   assert.deepEqual(json.attempts[0].steps, STEPS);
+});
+
+test('run show names the step that decided, and those whose failure was passed over', async (t) => {
+  const [fetch, , store, tell] = STEPS as [StepView, StepView, StepView, StepView];
+  const show = async (attempt: Partial<AttemptView>) => {
+    const attempts = [{ ...ATTEMPT, ...attempt }];
+    const server = await fakeServer(t, { getRun: () => ({ json: { run: runView(), attempts } }) });
+    const { out } = await rota(['run', 'show', 'r1abcdef'], { ...server, tty: true });
+    return stripVTControlCharacters(out);
+  };
+  const late = {
+    code: 'timeout',
+    sentence: 'It ran longer than its timeout and was ended.',
+    remedy: '',
+  } as const;
+  const slow: StepView = {
+    ...store,
+    name: 'slow',
+    state: 'timedOut',
+    tries: 1,
+    exitCode: null,
+    reason: late,
+  };
+  const passed = /^.*passed over: step store failed after 2 tries: exit 3: The command ended badly\.$/m;
+  const decided = await show({ outcome: 'timedOut', reason: late, steps: [store, slow, tell] });
+  assert.match(decided, /step slow timed out after 1 try: It ran longer than its timeout and was ended\.$/m);
+  assert.match(decided, passed);
+  const succeeded = await show({ outcome: 'succeeded', reason: null, steps: [store, fetch] });
+  assert.match(succeeded, passed);
+  assert.doesNotMatch(succeeded, /(?<!passed over: )step store failed/);
+  const cancelled = { code: 'cancelledByUser', sentence: 'Someone cancelled it.', remedy: '' } as const;
+  const between = await show({ outcome: 'cancelled', reason: cancelled, steps: [fetch, tell] });
+  assert.match(between, /Someone cancelled it\./);
 });
 
 test('run retry hurries or drops the next attempt, and wants to be told which', async (t) => {

@@ -6,7 +6,7 @@ import { usageError } from '../errors.ts';
 import { durationOf } from '../liveOutput.ts';
 import { bytes, type Output, oneLine, took } from '../output.ts';
 import { readPages } from '../pages.ts';
-import { stepColumns } from '../stepViews.ts';
+import { chainText, stepColumns } from '../stepViews.ts';
 import { paramsText, runColumns, runState } from '../views.ts';
 
 export function addRunCommands(program: Command, cli: Cli): void {
@@ -141,9 +141,10 @@ function attemptText(output: Output, attempt: AttemptView): string {
     attempt.progress === null ? '' : `progress ${attempt.progress} %`,
     attempt.outputDroppedBytes === 0 ? '' : `(${bytes(attempt.outputDroppedBytes)} left out)`,
   ];
+  const chain = attempt.outcome === null ? [] : chainText(attempt);
   const why = attempt.error ?? attempt.reason?.sentence ?? '';
   const said = [
-    why && output.style('dim', oneLine(why)),
+    ...(chain.length === 0 ? [why && output.style('dim', oneLine(why))] : chain),
     attempt.summary === null ? '' : `summary: ${oneLine(attempt.summary)}`,
     attempt.result === null ? '' : `result: ${oneLine(JSON.stringify(attempt.result), 500)}`,
   ];

@@ -1,8 +1,9 @@
 import { type Static, Type } from 'typebox';
-import { AgentFacts, ServerKey } from '../agentProtocol.ts';
+import { AgentFacts } from '../agentMessages.ts';
 import { AgentName } from '../job.ts';
 import { Labels } from '../labels.ts';
 import { Instant } from '../run.ts';
+import { ServerKey } from '../serverMessages.ts';
 import { listOf, Nullable, page, type Route, strict } from './route.ts';
 
 const AgentParams = Type.Object({ name: AgentName }, strict);

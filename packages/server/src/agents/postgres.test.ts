@@ -5,3 +5,4 @@ useStore('postgres');
 await import('./handshake.test.ts');
 await import('./gateway.test.ts');
 await import('./dispatch.test.ts');
+await import('./retries.test.ts');

@@ -13,6 +13,8 @@ import type { Dispatcher } from './dispatch.ts';
 import { type ServerKeys, signPermit } from './permits.ts';
 import type { Session, Sessions } from './sessions.ts';
 
+type ProgressMessage = Extract<AgentMessage, { type: 'progress' }>;
+
 /** The reading that permits of a session count from. */
 export interface BootClock {
   bootId: string;
@@ -39,7 +41,7 @@ export function createReports(ports: ReportPorts) {
   const { store, hints, log, metrics, definitions, dispatcher, keys, vault, sessions } = ports;
 
   /** The newest word of attempts that tell how far they are, while a commit of it is under way. */
-  const progress = new Map<string, number>();
+  const progress = new Map<string, number | null>();
 
   /** Whoever looks at the run sees it; in lists nothing has changed. */
   function watched(attemptId: string): void {
@@ -123,24 +125,37 @@ export function createReports(ports: ReportPorts) {
   }
 
   /** One commit at a time for each attempt, and then only the newest word: however often an agent tells of it. */
-  async function progressed(
-    session: Session,
-    { attemptId, epoch, percent }: Extract<AgentMessage, { type: 'progress' }>,
-  ): Promise<void> {
-    const { tenantId, agentId } = session;
-    const key = `${agentId}/${attemptId}/${epoch}`;
+  async function progressed(session: Session, { percent, ...message }: ProgressMessage): Promise<void> {
+    const key = progressKey(session, message);
     const isStoring = progress.has(key);
     progress.set(key, percent);
     if (isStoring) return;
     try {
-      for (let stored: number | null = null; stored !== progress.get(key); ) {
-        stored = progress.get(key) as number;
-        await store.storeProgress({ tenantId, agentId, attemptId, epoch, percent: stored });
+      for (let stored: number | null | undefined; stored !== progress.get(key); ) {
+        stored = progress.get(key) ?? null;
+        await storeProgress(session, message, stored);
       }
     } finally {
       progress.delete(key);
     }
-    watched(attemptId);
+    watched(message.attemptId);
+  }
+
+  function storeProgress(
+    { tenantId, agentId }: Session,
+    message: { attemptId: string; epoch: number },
+    percent: number | null,
+  ): Promise<boolean> {
+    return store.storeProgress({ tenantId, agentId, ...attemptKey(message), percent });
+  }
+
+  /** The word that waits for a commit comes before the end, after which it would count no more. */
+  async function storeLastProgress(
+    session: Session,
+    message: { attemptId: string; epoch: number },
+  ): Promise<void> {
+    const percent = progress.get(progressKey(session, message));
+    if (percent !== undefined) await storeProgress(session, message, percent);
   }
 
   async function report(session: Session, message: AgentMessage): Promise<void> {
@@ -197,7 +212,8 @@ export function createReports(ports: ReportPorts) {
         return;
       }
       case 'ended': {
-        const ended = await store.endAttempt({
+        const last = storeLastProgress(session, message);
+        const ending = store.endAttempt({
           tenantId,
           agentId,
           ...attemptKey(message),
@@ -205,6 +221,7 @@ export function createReports(ports: ReportPorts) {
           end: message.end,
           journalSeq: message.journalSeq,
         });
+        const [ended] = await Promise.all([ending, last]);
         session.send({ type: 'ack', ...attemptKey(message), seq: message.seq, done: true });
         free(session, message.attemptId, message.epoch);
         told(message.attemptId);
@@ -319,6 +336,13 @@ export function createReports(ports: ReportPorts) {
   }
 
   return { report, adopt, reconcile };
+}
+
+function progressKey(
+  { agentId }: Session,
+  { attemptId, epoch }: { attemptId: string; epoch: number },
+): string {
+  return `${agentId}/${attemptId}/${epoch}`;
 }
 
 function attemptKey({ attemptId, epoch }: { attemptId: string; epoch: number }): {

@@ -53,6 +53,30 @@ describe('a chain', () => {
     assert.equal((await read())?.summary, 'half');
   });
 
+  it('takes back how far it was, and keeps its last word though the end comes right behind it', async () => {
+    const server = await Composition.start();
+    await server.job('a', CHAIN);
+    const agent = await server.online('one');
+    const runId = await server.trigger('a');
+    const { offer } = await take(agent);
+    const { attemptId, epoch } = offer;
+    const tell = (percent: number | null) => agent.send({ type: 'progress', attemptId, epoch, percent });
+    const progress = async () =>
+      (await server.store.attemptsOfRun({ tenantId: 'acme', runId }))[0]?.progress ?? null;
+    tell(100);
+    await server.until(async () => (await progress()) === 100);
+    tell(null);
+    await server.until(async () => (await progress()) === null);
+    for (let percent = 1; percent <= 70; percent++) tell(percent);
+    agent.ended(offer, { outcome: 'failed', exitCode: 3 });
+    tell(90);
+    await server.becomes(runId, 'failed');
+    await server.until(async () => (await progress()) === 70);
+    tell(95);
+    await server.quiet(agent);
+    assert.equal(await progress(), 70);
+  });
+
   it('whose helper died gets its permit again, and no more once it is to be cancelled', async () => {
     const server = await Composition.start();
     await server.job('a', CHAIN);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { AttemptEnd, StepResult } from '@rota/contract';
+import { type AttemptEnd, REASONS, type StepResult } from '@rota/contract';
 import { SUCCEEDED } from '../attemptReports.testing.ts';
 import { JOINING, startTestServer, type TestServer } from '../server.testing.ts';
 
@@ -50,7 +50,9 @@ async function startNext(
       });
       if (offer) {
         const key = { tenantId, agentId, attemptId: `${runId}-${run.attempt + 1}`, epoch: offer.epoch };
-        await store.acceptOffer({ ...key, bootId: 'b', permitUntilBootMs: 1, journalSeq: 1 });
+        const accepted = { ...key, bootId: 'b', permitUntilBootMs: 1, journalSeq: 1 };
+        // The server may have withdrawn it, as no session of the agent is there.
+        if ((await store.acceptOffer(accepted)) === null) continue;
         await store.startAttempt({ ...key, seq: 1, pid: 7, journalSeq: 2 });
         return key;
       }
@@ -87,6 +89,7 @@ test('A run shows its attempts with their steps, its parameters, and when it is 
     result: null,
     summary: null,
   };
+  await server.store.storeProgress({ ...key, percent: 40 });
   await server.store.endAttempt({
     ...key,
     seq: 9,
@@ -100,7 +103,7 @@ test('A run shows its attempts with their steps, its parameters, and when it is 
   const [attempt] = json.attempts;
   assert.deepEqual(
     [attempt.outcome, attempt.result, attempt.summary, attempt.progress],
-    ['failed', [1], 'half', null],
+    ['failed', [1], 'half', 40],
   );
   const [fetch, store] = attempt.steps;
   assert.deepEqual(
@@ -109,6 +112,64 @@ test('A run shows its attempts with their steps, its parameters, and when it is 
   );
   assert.equal(Date.parse(fetch.startedAt) - Date.parse(attempt.startedAt), 10);
   assert.deepEqual([store.state, store.detail, store.startedAt], ['skipped', 'hour is 3', null]);
+});
+
+test('Of steps that were not run it is said what had ended their chain', async (t) => {
+  const notRun: StepResult = { ...STEP, index: 1, name: 'store', state: 'notRun', tries: 0, startedMs: null };
+  const failed: StepResult = { ...STEP, state: 'failed', reason: 'exitStatus', exitCode: 3 };
+  const cases: [Partial<AttemptEnd>, StepResult, string][] = [
+    [{}, failed, 'step fetch had failed'],
+    [
+      { outcome: 'timedOut', reason: 'timeout' },
+      { ...failed, state: 'timedOut', reason: 'timeout' },
+      'step fetch had timed out',
+    ],
+    // Its failure had been passed over.
+    [{ outcome: 'cancelled', reason: 'cancelledByUser' }, failed, REASONS.cancelledByUser.sentence],
+    [{ reason: 'chainInterrupted' }, STEP, REASONS.chainInterrupted.sentence],
+  ];
+  for (const [end, step, why] of cases) {
+    const played = await playing(t, { command: 'true' });
+    const made = await played.server.send('POST', '/api/v1/jobs/a/run', {});
+    const runId = made.json.run.id as string;
+    const key = await startNext(played, runId);
+    await played.server.store.endAttempt({
+      ...key,
+      seq: 9,
+      journalSeq: 3,
+      end: { ...END, ...end, steps: [step, notRun] },
+    });
+    const { json } = await played.server.send('GET', `/api/v1/runs/${runId}`);
+    assert.deepEqual([json.attempts[0].steps[1].state, json.attempts[0].steps[1].detail], ['notRun', why]);
+  }
+});
+
+test('How far a run is stands while it runs and when it has failed, not when it has succeeded', async (t) => {
+  const played = await playing(t, { command: 'true' });
+  const { server } = played;
+  const start = async () => {
+    const { json } = await server.send('POST', '/api/v1/jobs/a/run', {});
+    const key = await startNext(played, json.run.id);
+    await server.store.storeProgress({ ...key, percent: 60 });
+    return { runId: json.run.id as string, key };
+  };
+  const progress = async (runId: string) =>
+    (await server.send('GET', `/api/v1/runs/${runId}`)).json.attempts[0].progress;
+  for (const [outcome, shown] of [
+    ['succeeded', null],
+    ['failed', 60],
+    ['cancelled', 60],
+  ] as const) {
+    const { runId, key } = await start();
+    assert.equal(await progress(runId), 60);
+    await server.store.endAttempt({
+      ...key,
+      seq: 9,
+      journalSeq: 3,
+      end: { ...END, outcome, exitCode: null },
+    });
+    assert.equal(await progress(runId), shown, outcome);
+  }
 });
 
 test('The next attempt of a run is begun at once, or dropped, and only while the run waits for it', async (t) => {

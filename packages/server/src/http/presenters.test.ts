@@ -12,7 +12,7 @@ const STARTED = {
     paramsJson: null,
     scheduledFor: 1000,
   },
-  ...{ dueAt: 1000, queuedAt: 1004, offeredAt: 1016, startingAt: 1030, startedAt: 1093 },
+  ...{ dueAt: 1000, queuedAt: 1004, offeredAt: 1016, permitAt: 1030, startedAt: 1093 },
   ...{ endedAt: null, cancelRequestedAt: null, contactLostAt: null, wakeAt: null },
 };
 
@@ -26,6 +26,6 @@ test('lateness is split into what it came from', () => {
 });
 
 test('the permit of a retry is no part of the lateness of the first start', () => {
-  const lateness = { planMs: 4, queueMs: 12, dispatchMs: null, execMs: null, totalMs: 93 };
+  const lateness = { planMs: 4, queueMs: 12, dispatchMs: 14, execMs: 63, totalMs: 93 };
   assert.deepEqual(latenessOf({ startingAt: 2150 }), lateness);
 });

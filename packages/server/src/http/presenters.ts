@@ -103,9 +103,6 @@ function scheduleText(schedule: { cron?: string; every?: string; at?: string }):
 export function runView(row: RunWithNames): RunView {
   const span = (from: number | null, to: number | null) =>
     from === null || to === null ? null : Math.max(0, to - from);
-  // A later attempt has its own permit; that of the first start is not the run's any more.
-  const later = row.startingAt !== null && row.startedAt !== null && row.startingAt > row.startedAt;
-  const permittedAt = later ? null : row.startingAt;
   return {
     id: row.id,
     job: row.jobName,
@@ -137,8 +134,8 @@ export function runView(row: RunWithNames): RunView {
     lateness: {
       planMs: span(row.dueAt, row.queuedAt),
       queueMs: span(row.queuedAt, row.offeredAt),
-      dispatchMs: span(row.offeredAt, permittedAt),
-      execMs: span(permittedAt, row.startedAt),
+      dispatchMs: span(row.offeredAt, row.permitAt),
+      execMs: span(row.permitAt, row.startedAt),
       totalMs: span(row.dueAt, row.startedAt),
     },
     createdBy: row.createdBy,
@@ -154,9 +151,28 @@ function titleOf(row: RunWithNames): string {
 export function liveRun(row: RunWithNames, newest: AttemptWithSteps | null): LiveRun {
   return {
     ...runView(row),
-    steps: newest?.steps.map((step) => stepView(step, newest)) ?? [],
-    progress: newest?.progress ?? null,
+    steps: newest === null ? [] : stepViews(newest),
+    progress: newest && progressOf(newest),
   };
+}
+
+/** Of steps that were not run it is said which step, or what else, had ended their chain. */
+function stepViews(attempt: AttemptWithSteps): StepView[] {
+  const views = attempt.steps.map((step) => stepView(step, attempt));
+  const last = views.findLast(({ state }) => state !== 'notRun' && state !== 'skipped');
+  const hasDecided = last?.state === attempt.outcome && last?.reason?.code === attempt.reason;
+  const why =
+    hasDecided && isEndOfChain(last.state)
+      ? `step ${last.name} had ${ENDED[last.state]}`
+      : attempt.reason && REASONS[attempt.reason].sentence;
+  return views.map((view) => (view.state === 'notRun' ? { ...view, detail: view.detail ?? why } : view));
+}
+
+/** States of a step that can end its chain. */
+const ENDED = { failed: 'failed', timedOut: 'timed out', cancelled: 'been cancelled' } as const;
+
+function isEndOfChain(state: StepView['state']): state is keyof typeof ENDED {
+  return state in ENDED;
 }
 
 function stepView(row: StepRow, attempt: AttemptRow & { agentName: string | null }): StepView {
@@ -193,6 +209,11 @@ function jsonOrText(text: string | null): unknown {
   }
 }
 
+/** What has succeeded is done, however far it said that it was. */
+function progressOf({ outcome, progress }: AttemptRow): number | null {
+  return outcome === 'succeeded' ? null : progress;
+}
+
 export function attemptView(row: AttemptWithSteps): AttemptView {
   return {
     id: row.id,
@@ -214,10 +235,10 @@ export function attemptView(row: AttemptWithSteps): AttemptView {
     http: row.httpJson === null ? null : (JSON.parse(row.httpJson) as AttemptView['http']),
     outputBytes: row.outputBytes,
     outputDroppedBytes: row.outputDroppedBytes,
-    progress: row.progress,
+    progress: progressOf(row),
     result: jsonOrText(row.resultJson),
     summary: row.summary,
-    steps: row.steps.map((step) => stepView(step, row)),
+    steps: stepViews(row),
   };
 }
 

@@ -259,8 +259,9 @@ function* adopt(
     detail: 'learned from its agent, after the database had lost it',
     wakeAt: null,
     contactLostAt: null,
+    permitAt: run.permitAt ?? startedAt,
     startingAt: startedAt,
-    startedAt,
+    startedAt: run.startedAt ?? startedAt,
   };
   yield* moveRun(transaction, run, 'adopt', 'running', patch);
   return { ...run, ...patch, state: 'running' };

@@ -83,6 +83,7 @@ export function* acceptOffer(
   }
   yield* moveRun(transaction, run, 'accept', 'starting', {
     attempt: number,
+    permitAt: run.startedAt === null ? transaction.now : run.permitAt,
     startingAt: transaction.now,
     // An agent that has the permit reports within its lifetime; one that does not is lost.
     wakeAt: transaction.now + STARTING_SILENT_MS,
@@ -131,17 +132,20 @@ export function* permitAgain(
   if ('missing' in grant) return null;
   // What the agent can do under this permit counts from now.
   const startingAt = transaction.now;
+  const permitAt = run.startedAt === null ? startingAt : run.permitAt;
   const wakeAt = transaction.now + STARTING_SILENT_MS;
   if (run.state === 'unknown') {
     yield* moveRun(transaction, run, 'permitAgain', 'starting', {
       reason: null,
       slot,
       contactLostAt: null,
+      permitAt,
       startingAt,
       wakeAt,
     });
   } else {
-    yield* set('runs', { tenantId: run.tenantId, id: run.id }, { contactLostAt: null, startingAt, wakeAt });
+    const { tenantId, id } = run;
+    yield* set('runs', { tenantId, id }, { contactLostAt: null, permitAt, startingAt, wakeAt });
   }
   const { bootId: permitBootId, permitUntilBootMs } = input;
   yield* set('attempts', keyOf(input), { permitBootId, permitUntilBootMs });
@@ -366,9 +370,9 @@ export function* endAttempt(
     yield* keepEvidence(transaction, attempt, { report: 'ended', outcome: end.outcome });
     return null;
   }
-  if (yield* retryAfterEnd(transaction, run, end, reason)) return null;
+  const startedAt = run.startedAt ?? attempt.startedAt ?? transaction.now;
+  if (yield* retryAfterEnd(transaction, { ...run, startedAt }, end, reason)) return null;
   const state = STATE_OF_OUTCOME[end.outcome];
-  const startedAt = run.startedAt ?? transaction.now;
   const moved = yield* moveRun(transaction, run, 'end', state, {
     reason,
     detail:

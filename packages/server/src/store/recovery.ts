@@ -4,7 +4,7 @@ import { recordEvent } from './events.ts';
 import { EPOCH_LEAP } from './holding.ts';
 import { moveRun } from './moveRun.ts';
 import { change, type Operation, placeholders, row, rows, type Transaction } from './operation.ts';
-import { RETRY_WAIT_MS } from './retry.ts';
+import { nextTryAt, RETRY_WAIT_MS } from './retry.ts';
 import type { AgentRow, RecoveryRow, RunRow } from './tables.ts';
 import { loseRun, STARTING_LOST_MS, surelyEndedMs } from './unknownRuns.ts';
 
@@ -257,11 +257,14 @@ export function* releaseRuns(
       });
       continue;
     }
+    const nextAt = isRetry && run.state === 'queued' ? yield* nextTryAt(transaction, run) : null;
+    const waits = nextAt !== null && nextAt > transaction.now;
     yield* change(
-      `update "runs" set "wakeAt" = ?, "startBy" = ?, "reason" = null, "epoch" = "epoch" + 1
+      `update "runs" set "wakeAt" = ?, "startBy" = ?, "reason" = ?, "epoch" = "epoch" + 1
        where "tenantId" = ? and "id" = ? and "epoch" = ?`,
-      run.state === 'planned' ? run.dueAt : transaction.now,
+      waits ? nextAt : run.state === 'planned' ? run.dueAt : transaction.now,
       isRetry ? Math.max(run.startBy, transaction.now + RETRY_WAIT_MS) : run.startBy,
+      waits ? 'retryWait' : null,
       run.tenantId,
       run.id,
       run.epoch,

@@ -91,14 +91,14 @@ function* waitForNext(
 ): Operation<boolean> {
   const tries = yield* countTries(run);
   if (tries > times) return false;
-  const wakeAt =
-    transaction.now + retryDelayMs(retry, tries, () => fractionOf(attemptIdOf(run.id, run.attempt)));
+  const wakeAt = transaction.now + delayOf(run, retry, tries);
   const how = run.state === 'unknown' && error === null ? 'is unknown' : 'failed';
   const moved = yield* moveRun(transaction, run, 'retry', 'queued', {
     epoch: run.epoch + 1,
     agentId: null,
     contactLostAt: null,
     reason: 'retryWait',
+    startedAt: run.startedAt,
     detail: `attempt ${run.attempt} ${how}${error === null ? '' : `: ${error}`}`,
     retriesLeft: times - tries,
     passedJson: '[]',
@@ -116,6 +116,22 @@ function* lastTry(run: Pick<RunRow, 'tenantId' | 'id'>): Operation<AttemptRow | 
     run.tenantId,
     run.id,
   );
+}
+
+/** Until when a run has to wait for its next attempt, by its policy and the end of the last one; null when it need not. */
+export function* nextTryAt(transaction: Transaction, run: RunRow): Operation<number | null> {
+  const { retry } = yield* readPolicy(transaction, run);
+  const last = yield* lastTry(run);
+  if (retry === null || last?.outcome == null || last.endedAt === null) return null;
+  const { outcome, reason, exitCode } = last;
+  const http = last.httpJson === null ? null : (JSON.parse(last.httpJson) as { status: number | null });
+  if (!isRetried(retry, { outcome, reason, exitCode, http })) return null;
+  return last.endedAt + delayOf(run, retry, yield* countTries(run));
+}
+
+/** The same on every server. */
+function delayOf({ id, attempt }: Pick<RunRow, 'id' | 'attempt'>, retry: Retry, tries: number): number {
+  return retryDelayMs(retry, tries, () => fractionOf(attemptIdOf(id, attempt)));
 }
 
 type Waiting = Pick<RunRow, 'tenantId' | 'id' | 'jobId' | 'state' | 'epoch' | 'attempt'>;

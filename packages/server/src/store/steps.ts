@@ -63,14 +63,14 @@ export function* settleSteps(
   );
 }
 
-/** How far an attempt is, as it says itself. @returns whether it goes on */
+/** How far an attempt is, as it says itself; null when that holds no more. @returns whether it goes on */
 export function* storeProgress(
   _transaction: Transaction,
-  input: AttemptKey & { percent: number },
+  input: AttemptKey & { percent: number | null },
 ): Operation<boolean> {
-  const { agentId, epoch } = input;
+  const { agentId, epoch, percent } = input;
   const of = { ...keyOf(input), agentId, epoch, state: 'running' as const };
-  return yield* compareAndSet('attempts', of, { progress: Math.round(input.percent) });
+  return yield* compareAndSet('attempts', of, { progress: percent === null ? null : Math.floor(percent) });
 }
 
 /** A run's attempt with the name of its agent and its steps. */

@@ -155,7 +155,11 @@ export interface RunRow {
   timeoutMs: number | null;
   queuedAt: number | null;
   offeredAt: number | null;
+  /** Of the permit that it was first started under: what came after the first start is no lateness. */
+  permitAt: number | null;
+  /** Of the newest permit. */
   startingAt: number | null;
+  /** First. */
   startedAt: number | null;
   endedAt: number | null;
   cancelRequestedAt: number | null;

@@ -358,6 +358,31 @@ export function recoverySuite(open: Open): void {
       assert.equal((await world.attempt(attemptIdOf(id, 1))).outcome, 'succeeded');
     });
 
+    it('takes over all attempts of a run that was tried again, each after what the one before left', async () => {
+      const world = await World.open(open);
+      await world.online('one');
+      await world.job('a', { retry: { times: 2, delay: '10s' } });
+      const id = await world.inState('queued', 'a', 'one');
+      await recover(world);
+      const session = await resume(world, 'one');
+      const failed = { end: { ...SUCCEEDED, outcome: 'failed', exitCode: 3 } } as const;
+      const attempts = [
+        ended('a', START, { ...failed, epoch: 2, startedMsAgo: 40_000 }),
+        ended('a', START, { ...failed, epoch: 4, startedMsAgo: 20_000, attemptId: attemptIdOf(id, 2) }),
+        told('a', START, { epoch: 6, attemptId: attemptIdOf(id, 3) }),
+      ];
+      for (const adopted of [3, 0]) {
+        assert.equal((await world.store.adoptAttempts({ ...session, attempts }))?.found, adopted);
+        await world.expect(id, 'running', { attempt: 3, epoch: 6, agentId: 'one', slot: 1, retriesLeft: 0 });
+        await world.expect(id, 'running', { startedAt: world.now - 40_000, startingAt: world.now - 3_000 });
+      }
+      await world.end(
+        { tenantId: 'acme', agentId: 'one', attemptId: attemptIdOf(id, 3), epoch: 6 },
+        failed.end,
+      );
+      await world.expect(id, 'failed', { exitCode: 3, slot: 0 });
+    });
+
     it('holds a run whose refusal was lost, since its next attempt may be, and takes that over', async () => {
       const world = await World.open(open);
       await world.online('one');

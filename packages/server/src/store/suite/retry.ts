@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AttemptEnd } from '@rota/contract';
+import type { RunRow } from '../tables.ts';
 import { DAY, MINUTE, type Open, SECOND, World } from './world.ts';
 
 const RETRY = { times: 2, delay: '10s', backoff: 3 };
@@ -56,6 +57,45 @@ export function retrySuite(open: Open): void {
       await world.expect(id, 'running', { attempt: 2, reason: null });
       assert.deepEqual((await world.end(await world.key(id)))?.state, 'succeeded');
       await world.expect(id, 'succeeded', { slot: 0, exitCode: 0 });
+    });
+
+    it('waits no shorter where the database has gone on from an older state meanwhile', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      await fails(world, id);
+      const recovery = await world.store.beginRecovery({ cause: 'failover' });
+      const release = () =>
+        world.store.releaseRuns({ recoveryId: recovery.id, runs: [{ tenantId: 'acme', id }] });
+      await world.expect(id, 'queued', { reason: 'recovering', wakeAt: null });
+      world.pass(4 * SECOND);
+      await release();
+      await world.expect(id, 'queued', { reason: 'retryWait', wakeAt: world.now + 6 * SECOND });
+    });
+
+    it('is as late as its first start: what it waits for a further attempt is no lateness', async () => {
+      const lateness = ({ queuedAt, offeredAt, permitAt, startedAt }: RunRow) => [
+        queuedAt,
+        offeredAt,
+        permitAt,
+        startedAt,
+      ];
+      for (const isStartReported of [true, false]) {
+        const world = await retryWorld();
+        const due = world.now;
+        const id = await world.inState('offered', 'a', 'one');
+        world.pass(1);
+        await world.accept(await world.key(id));
+        world.pass(2);
+        if (isStartReported) await world.start(await world.key(id));
+        assert.equal(await fails(world, id), null);
+        const first = [due, due, due + 1, due + 3];
+        assert.deepEqual(lateness(await world.run(id)), first);
+        world.pass(10 * SECOND);
+        await startNext(world, id, 'two');
+        const run = await world.run(id);
+        assert.deepEqual([lateness(run), run.startingAt], [first, world.now]);
+        assert.deepEqual(await world.end(await world.key(id)), { state: 'succeeded', latenessMs: 3 });
+      }
     });
 
     it('waits longer each time, and ends as its last attempt did', async () => {

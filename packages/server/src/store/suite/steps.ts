@@ -157,7 +157,10 @@ export function stepsSuite(open: Open): void {
   describe('storeProgress', () => {
     it('keeps how far a running attempt is, and stays when that has ended', async () => {
       const { world, key } = await chainWorld();
-      assert(await world.store.storeProgress({ ...key, percent: 40.4 }));
+      assert(await world.store.storeProgress({ ...key, percent: 90 }));
+      assert(await world.store.storeProgress({ ...key, percent: null }));
+      assert.equal((await world.attempt(key.attemptId)).progress, null);
+      assert(await world.store.storeProgress({ ...key, percent: 40.9 }));
       assert.equal((await world.attempt(key.attemptId)).progress, 40);
       await world.end(key);
       assert.equal(await world.store.storeProgress({ ...key, percent: 90 }), false);
