@@ -12,7 +12,7 @@ const STARTED = {
     paramsJson: null,
     scheduledFor: 1000,
   },
-  ...{ dueAt: 1000, queuedAt: 1004, offeredAt: 1016, permitAt: 1030, startedAt: 1093 },
+  ...{ dueAt: 1000, queuedAt: 1004, offeredAt: 1016, permitAt: 1030, startingAt: 1030, startedAt: 1093 },
   ...{ endedAt: null, cancelRequestedAt: null, contactLostAt: null, wakeAt: null },
 };
 
