@@ -87,6 +87,8 @@ class ScriptedHelper implements Helper {
 interface Options {
   /** A server to turn to when the first is lost. */
   other?: FakeServer;
+  /** What chance gives, 0 ≤ x < 1: of every jitter the most, and the servers in the order of their names, if not said. */
+  chance?: number;
   started?: string[];
   /** Called each time that the session waits for what it may say. */
   waits?: (helper: ScriptedHelper) => void;
@@ -132,8 +134,7 @@ async function startAgentSession(options: Options = {}) {
     urls: options.other ? [server.url, options.other.url] : [server.url],
     maxParallel: 4,
     clock,
-    // Of every jitter the most.
-    random: { unit: () => 0.999_999, token: () => `nonce-of-${folder}` },
+    random: { unit: () => options.chance ?? 0.999_999, token: () => `nonce-of-${folder}` },
     connect(url, events) {
       dialled.push(url);
       return connect(url, events);
@@ -224,6 +225,30 @@ test('when a good session is cut, the next server is dialled within 200 ms', asy
   await hasTaken(4);
   assert.deepEqual(dialled, [server.url, other.url]);
   assert.equal(states[3]?.state, 'online');
+});
+
+test('an agent begins with any of its servers, so that many spread over them', async () => {
+  const other = await startServer();
+  const { dialled } = await startAgentSession({ other, chance: 0 });
+  await other.heard('status');
+  assert.deepEqual(dialled, [other.url]);
+});
+
+test('each server is asked once before an agent takes its time', async () => {
+  const other = await startServer();
+  for (const each of [server, other])
+    each.rejection = { type: 'rejected', code: 'draining', message: 'it stops' };
+  const { clock, dialled, hasTaken } = await startAgentSession({ other });
+  await hasTaken(2);
+  clock.pass(200);
+  await hasTaken(3);
+  assert.deepEqual(dialled, [server.url, other.url]);
+  clock.pass(999);
+  await turnsPass();
+  assert.equal(dialled.length, 2);
+  clock.pass(1);
+  await hasTaken(4);
+  assert.deepEqual(dialled, [server.url, other.url, server.url]);
 });
 
 test('when a session is cut that has hardly begun, the agent takes its time', async () => {

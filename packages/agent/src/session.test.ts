@@ -99,12 +99,21 @@ test('an agent that is asked to leave is at the next server at once', async () =
   const delays: number[] = [];
   const warn = ({ delayMs }: { delayMs?: number }) => delayMs !== undefined && delays.push(delayMs);
   try {
-    await start({ urls: [server.url, other.url], log: { ...silent, warn } });
-    server.send({ type: 'leaving' });
-    await other.heard('status');
+    const online = Promise.withResolvers<string>();
+    const agent = await startAgent({
+      stateFolder: folder,
+      urls: [server.url, other.url],
+      log: { ...silent, warn },
+      onState: (state) => state.state === 'online' && online.resolve(state.url),
+    });
+    agents.push(agent);
+    const [left, next] = (await online.promise) === server.url ? [server, other] : [other, server];
+    await left.heard('status');
+    left.send({ type: 'leaving' });
+    await next.heard('status');
     assert.ok(delays.length === 1 && (delays[0] ?? 0) <= 200, `${delays} ms`);
-    assert.equal((await other.heard('resume')).lastNonce, server.nonces[0]);
-    assert.ok(!server.messages.some(({ type }) => type === 'goodbye'));
+    assert.equal((await next.heard('resume')).lastNonce, left.nonces[0]);
+    assert.ok(!left.messages.some(({ type }) => type === 'goodbye'));
   } finally {
     await Promise.all(agents.splice(0).map((agent) => agent.stop()));
     await other.stop();

@@ -60,7 +60,7 @@ export function isLastWord(code: Rejection['code']): boolean {
   return code === 'unknownAgent' || code === 'removed' || code === 'badSignature';
 }
 
-/** After a good session another server is asked at once; the jitter keeps agents of one server from coming in one instant. */
+/** Another server is asked at once, until each was asked; the jitter keeps agents of one server from coming in one instant. */
 const FAILOVER_MS = 200;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
@@ -77,6 +77,16 @@ function isFinal({ code }: Rejection): boolean {
   return code !== 'draining' && code !== 'superseded';
 }
 
+/** Agents that know the same servers spread over them, and over those that are left when one is lost. */
+function inRandomOrder(urls: readonly string[], random: Random): string[] {
+  const order = [...urls];
+  for (let last = order.length - 1; last > 0; last--) {
+    const other = Math.floor(random.unit() * (last + 1));
+    [order[last], order[other]] = [order[other] as string, order[last] as string];
+  }
+  return order;
+}
+
 type Outcome = { kind: 'lost'; cause: string; wasGood: boolean } | { kind: 'rejected'; rejection: Rejection };
 
 export function startSession(ports: SessionPorts): Session {
@@ -88,8 +98,9 @@ export function startSession(ports: SessionPorts): Session {
 
   async function run(): Promise<void> {
     let failures = 0;
+    const urls = inRandomOrder(ports.urls, random);
     for (let next = 0; !isStopping; next++) {
-      const url = ports.urls[next % ports.urls.length] as string;
+      const url = urls[next % urls.length] as string;
       const outcome = await dial(url);
       if (isStopping) break;
       if (outcome.kind === 'rejected' && isFinal(outcome.rejection)) {
@@ -101,10 +112,9 @@ export function startSession(ports: SessionPorts): Session {
       }
       const cause = outcome.kind === 'rejected' ? outcome.rejection.message : outcome.cause;
       failures = outcome.kind === 'lost' && outcome.wasGood ? 0 : failures + 1;
+      const rounds = Math.floor(failures / urls.length);
       const limitMs =
-        failures === 0
-          ? FAILOVER_MS
-          : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10));
+        rounds === 0 ? FAILOVER_MS : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(rounds, 10));
       const delayMs = Math.round(random.unit() * limitMs);
       log.warn({ url, cause, delayMs }, 'no session with the server; dialling again');
       ports.stateChanged({ state: 'connecting', detail: cause });
