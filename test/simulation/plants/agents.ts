@@ -48,7 +48,7 @@ export const AGENTS: Plant[] = [
       ...struck(['freezeSession', 'freezeMachine'], ['receive permit'], 150),
       minReplicas: 1,
     },
-    seed: 4,
+    seed: 7,
   },
   {
     name: 'ends are forgotten when the connection is lost',
@@ -91,7 +91,7 @@ export const AGENTS: Plant[] = [
     ],
     invariant: 'notStartedNeverStarts',
     world: struck(['killHelper', 'killBoth'], ['after exec'], 150),
-    seed: 3,
+    seed: 1,
   },
   {
     name: 'a refusal is forgotten with the process that made it',

@@ -204,7 +204,7 @@ export const STEPS: Plant[] = [
     name: 'a further attempt does not wait until the one before has surely ended',
     edits: [
       {
-        file: `${STORE}/dispatch.ts`,
+        file: `${STORE}/unknownRuns.ts`,
         find: '  return timeoutMs === null ? null : Math.max(now, (startingAt ?? now) + surelyEndedMs(timeoutMs));',
         replace: '  return timeoutMs === null ? null : Math.max(now, startingAt ?? now);',
       },
