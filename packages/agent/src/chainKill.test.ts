@@ -85,9 +85,9 @@ const ORDER = ['one', 'two', 'three'];
 
 test('at whichever point the helper is killed, no step that may have begun begins again', async () => {
   await start({ helperCommand: HELPER });
-  // Before each of them; what is just after one is just before the next.
+  // Now before and now after one of them: what is just after one is nearly what is just before the next.
   let point = 1;
-  while (await runUntil({ point, also: null }, async () => {})) point += 2;
+  while (await runUntil({ point, also: null }, async () => {})) point += 3;
   // Of the last one nothing was killed.
   assert.ok(point > 30, `${point - 1} points`);
 });
@@ -102,7 +102,7 @@ test('nor does it when the session dies with it', async () => {
     return session;
   };
   let session = await begin();
-  for (let point = 2; ; point += 8) {
+  for (let point = 2; ; point += 12) {
     const also = session.pid as number;
     const died = once(session, 'exit');
     const isReached = await runUntil({ point, also }, async () => {
