@@ -129,6 +129,7 @@ export function runView(fields: Partial<RunView> = {}): RunView {
     startingAt: '2026-03-01T11:58:00.003Z',
     startedAt: '2026-03-01T11:58:00.010Z',
     endedAt: '2026-03-01T11:58:03.010Z',
+    durationMs: 3_000,
     cancelRequestedAt: null,
     contactLostAt: null,
     exitCode: 0,

@@ -99,17 +99,9 @@ export function outcomeLine(run: RunView): string {
   if (run.state === 'failed' && run.exitCode !== null) parts.push(`with exit code ${run.exitCode}`);
   else if (run.state === 'failed' && run.signal !== null) parts.push(`by ${run.signal}`);
   if (run.agent !== null) parts.push(`on ${run.agent}`);
-  const duration = durationOf(run);
-  if (duration !== null) parts.push(`after ${took(duration)}`);
+  if (run.durationMs !== null) parts.push(`after ${took(run.durationMs)}`);
   const plain = run.state === 'succeeded' || run.reason === null || run.reason.code === 'exitStatus';
   return plain
     ? parts.join(' ')
     : `${parts.join(' ')}: ${run.reason?.sentence}${run.detail ? ` (${run.detail})` : ''}`;
-}
-
-/** How long a run took from its start, in milliseconds; null when it did not start or has not ended. */
-export function durationOf(run: RunView): number | null {
-  return run.startedAt === null || run.endedAt === null
-    ? null
-    : Date.parse(run.endedAt) - Date.parse(run.startedAt);
 }

@@ -1,7 +1,6 @@
 import { constants } from 'node:os';
 import type { AgentView, JobView, RunView } from '@rota/contract';
 import { commandText } from './arguments.ts';
-import { durationOf } from './liveOutput.ts';
 import { type Column, type Output, oneLine, type Style, took } from './output.ts';
 
 const RUN_STYLES: Record<RunView['state'], Style> = {
@@ -39,7 +38,7 @@ export function runColumns(output: Output): Column<RunView>[] {
     { head: 'JOB', text: (run) => run.job ?? `(${oneLine(run.title, 40)})` },
     { head: 'STATE', text: (run) => runState(output, run.state) },
     { head: 'DUE', text: (run) => output.time(run.dueAt) },
-    { head: 'TOOK', text: (run) => took(durationOf(run)) },
+    { head: 'TOOK', text: (run) => took(run.durationMs) },
     { head: 'AGENT', text: (run) => run.agent ?? '-' },
     { head: 'RESULT', text: (run) => oneLine(runResult(run), 60) },
   ];

@@ -113,7 +113,7 @@ export const AttemptView = Type.Object({
   reason: Type.Union([ReasonView, Type.Null()]),
   startingAt: Instant,
   startedAt: OptionalInstant,
-  endedAt: OptionalInstant,
+  endedAt: Type.Union([Instant, Type.Null()], { description: 'When the server was told.' }),
   pid: Type.Union([Type.Integer(), Type.Null()]),
   exitCode: Type.Union([Type.Integer(), Type.Null()]),
   signal: Type.Union([Type.String(), Type.Null()]),
@@ -170,7 +170,11 @@ export const RunView = Type.Object({
   offeredAt: OptionalInstant,
   startingAt: OptionalInstant,
   startedAt: OptionalInstant,
-  endedAt: OptionalInstant,
+  endedAt: Type.Union([Instant, Type.Null()], { description: 'When the server was told.' }),
+  durationMs: Type.Union([Type.Integer(), Type.Null()], {
+    description:
+      'How long it took, from its first start to the end of its last attempt as its agent measured it, however late the server was told; null before its end, or if nobody knows.',
+  }),
   cancelRequestedAt: OptionalInstant,
   contactLostAt: OptionalInstant,
   exitCode: Type.Union([Type.Integer(), Type.Null()]),

@@ -178,9 +178,9 @@ export const STEPS: Plant[] = [
     edits: [
       {
         file: `${STORE}/attempts.ts`,
-        find: 'if (yield* retryAfterEnd(transaction, { ...run, startedAt }, end, reason)) return null;',
+        find: 'if (yield* retryAfterEnd(transaction, { ...run, startedAt, durationMs }, end, reason)) return null;',
         replace:
-          'if (run.attempt < 2 && (yield* retryAfterEnd(transaction, { ...run, startedAt }, end, reason))) return null;',
+          'if (run.attempt < 2 && (yield* retryAfterEnd(transaction, { ...run, startedAt, durationMs }, end, reason))) return null;',
       },
     ],
     invariant: 'retriesAreUsed',

@@ -147,6 +147,20 @@ test('run show names the step that decided, and those whose failure was passed o
   assert.match(between, /Someone cancelled it\./);
 });
 
+test('a run took as long as its work, and run show says how much later the server was told', async (t) => {
+  const ended = { endedAt: '2026-03-01T11:58:48.510Z', durationMs: 30_200 };
+  const run = runView(ended);
+  const attempts = [{ ...ATTEMPT, outcome: 'succeeded', ...ended, reason: null, steps: [] }];
+  const server = await fakeServer(t, {
+    getRun: () => ({ json: { run, attempts } }),
+    listRuns: () => ({ json: { items: [run], nextCursor: null } }),
+  });
+  const shown = (await rota(['run', 'show', 'r1abcdef'], server)).out;
+  assert.match(shown, /^took\t30\.2s$/m);
+  assert.match(shown, /^attempt 1\t.*, 30\.2s, told 18\.3s later,/m);
+  assert.match((await rota(['run', 'list'], server)).out, /\t30\.2s\t/);
+});
+
 test('run retry hurries or drops the next attempt, and wants to be told which', async (t) => {
   const server = await fakeServer(t, {
     retryRun: ({ body }) => ({

@@ -3,7 +3,6 @@ import { type Command, Option } from 'commander';
 import { limitOption } from '../arguments.ts';
 import { type Cli, type ServerOptions, talks } from '../cli.ts';
 import { usageError } from '../errors.ts';
-import { durationOf } from '../liveOutput.ts';
 import { bytes, type Output, oneLine, took } from '../output.ts';
 import { readPages } from '../pages.ts';
 import { chainText, stepColumns } from '../stepViews.ts';
@@ -99,7 +98,7 @@ function showRun(output: Output, run: RunView, attempts: readonly AttemptView[])
     ['due', run.dueAt === run.scheduledFor ? null : output.timeInFull(run.dueAt)],
     ['started', run.startedAt && output.timeInFull(run.startedAt)],
     ['ended', run.endedAt && output.timeInFull(run.endedAt)],
-    ['took', run.startedAt && run.endedAt ? took(durationOf(run)) : null],
+    ['took', run.durationMs === null ? null : took(run.durationMs)],
     ['late', latenessText(run)],
     ['contact', run.contactLostAt && `lost ${output.timeInFull(run.contactLostAt)}`],
     ...attempts.map((attempt) => [`attempt ${attempt.number}`, attemptText(output, attempt)] as const),
@@ -135,6 +134,7 @@ function attemptText(output: Output, attempt: AttemptView): string {
     attempt.signal ?? '',
     attempt.http?.status ? `HTTP ${attempt.http.status} from ${attempt.http.url}` : '',
     attempt.durationMs === null ? '' : took(attempt.durationMs),
+    toldText(attempt),
     attempt.cpuMs === null ? '' : `cpu ${took(attempt.cpuMs)}`,
     attempt.maxRssBytes === null ? '' : `memory ${bytes(attempt.maxRssBytes)}`,
     attempt.outputBytes === 0 ? '' : `output ${bytes(attempt.outputBytes)}`,
@@ -150,6 +150,15 @@ function attemptText(output: Output, attempt: AttemptView): string {
   ];
   return [parts.filter(Boolean).join(', '), ...said].filter(Boolean).join('\n');
 }
+
+/** That the server was told of the end long after it: the agent could not reach it. */
+function toldText({ startedAt, endedAt, durationMs }: AttemptView): string {
+  if (startedAt === null || endedAt === null || durationMs === null) return '';
+  const lateMs = Date.parse(endedAt) - Date.parse(startedAt) - durationMs;
+  return lateMs < TOLD_LATE_MS ? '' : `told ${took(lateMs)} later`;
+}
+
+const TOLD_LATE_MS = 2_000;
 
 function addCancel(run: Command, cli: Cli): void {
   talks(run.command('cancel'))

@@ -127,6 +127,7 @@ export function runView(row: RunWithNames): RunView {
     startingAt: instantOrNull(row.startingAt),
     startedAt: instantOrNull(row.startedAt),
     endedAt: instantOrNull(row.endedAt),
+    durationMs: row.endedAt === null ? null : row.durationMs,
     cancelRequestedAt: instantOrNull(row.cancelRequestedAt),
     contactLostAt: instantOrNull(row.contactLostAt),
     exitCode: row.exitCode,

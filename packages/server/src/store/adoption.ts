@@ -262,6 +262,7 @@ function* adopt(
     permitAt: run.permitAt ?? startedAt,
     startingAt: startedAt,
     startedAt: run.startedAt ?? startedAt,
+    durationMs: null,
   };
   yield* moveRun(transaction, run, 'adopt', 'running', patch);
   return { ...run, ...patch, state: 'running' };

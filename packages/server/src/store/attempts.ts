@@ -83,6 +83,7 @@ export function* acceptOffer(
   }
   yield* moveRun(transaction, run, 'accept', 'starting', {
     attempt: number,
+    durationMs: null,
     permitAt: run.startedAt === null ? transaction.now : run.permitAt,
     startingAt: transaction.now,
     // An agent that has the permit reports within its lifetime; one that does not is lost.
@@ -371,7 +372,10 @@ export function* endAttempt(
     return null;
   }
   const startedAt = run.startedAt ?? attempt.startedAt ?? transaction.now;
-  if (yield* retryAfterEnd(transaction, { ...run, startedAt }, end, reason)) return null;
+  // The end may be old news: the agent measured how long it took.
+  const durationMs =
+    end.durationMs === null ? null : Math.max(0, attempt.startingAt - startedAt) + end.durationMs;
+  if (yield* retryAfterEnd(transaction, { ...run, startedAt, durationMs }, end, reason)) return null;
   const state = STATE_OF_OUTCOME[end.outcome];
   const moved = yield* moveRun(transaction, run, 'end', state, {
     reason,
@@ -380,6 +384,7 @@ export function* endAttempt(
         ? `by ${run.cancelRequestedBy}`
         : end.error,
     startedAt,
+    durationMs,
     exitCode: end.exitCode,
     signal: end.signal,
   });

@@ -99,6 +99,7 @@ function* waitForNext(
     contactLostAt: null,
     reason: 'retryWait',
     startedAt: run.startedAt,
+    durationMs: run.durationMs,
     detail: `attempt ${run.attempt} ${how}${error === null ? '' : `: ${error}`}`,
     retriesLeft: times - tries,
     passedJson: '[]',

@@ -161,7 +161,10 @@ export interface RunRow {
   startingAt: number | null;
   /** First. */
   startedAt: number | null;
+  /** When it was told. */
   endedAt: number | null;
+  /** From its first start to the end of its newest attempt, which its agent measured; null while that goes on, or if nobody knows. */
+  durationMs: number | null;
   cancelRequestedAt: number | null;
   cancelRequestedBy: string | null;
   contactLostAt: number | null;

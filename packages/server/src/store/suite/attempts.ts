@@ -53,6 +53,18 @@ export function attemptsSuite(open: Open): void {
       await world.expect(id, 'succeeded', { startedAt: world.now });
     });
 
+    it('took as long as its agent measured, however late its start and its end are told', async () => {
+      const world = await worldWithJob();
+      const heard = await world.inState('running', 'a', 'one');
+      world.pass(48 * SECOND);
+      await world.end(await world.key(heard), { durationMs: 30_200 });
+      await world.expect(heard, 'succeeded', { endedAt: world.now, durationMs: 30_200 });
+      const unheard = await world.inState('starting', 'a', 'one');
+      world.pass(48 * SECOND);
+      await world.end(await world.key(unheard), { durationMs: 30_200 });
+      await world.expect(unheard, 'succeeded', { durationMs: 30_200 });
+    });
+
     it('takes each message twice as once', async () => {
       const world = await worldWithJob();
       const id = await world.inState('offered', 'a', 'one');

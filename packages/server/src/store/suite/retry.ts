@@ -114,6 +114,20 @@ export function retrySuite(open: Open): void {
       await world.expect(id, 'timedOut', { reason: 'timeout', attempt: 3, slot: 0, retriesLeft: 0 });
     });
 
+    it('took from its first start to the end of its last attempt, which the agent measured', async () => {
+      const world = await retryWorld();
+      const id = await world.inState('running', 'a', 'one');
+      world.pass(20 * SECOND);
+      await fails(world, id, { ...FAILURE, durationMs: 5_000 });
+      await world.expect(id, 'queued', { durationMs: 5_000 });
+      world.pass(10 * SECOND);
+      await startNext(world, id, 'two');
+      await world.expect(id, 'running', { durationMs: null });
+      world.pass(20 * SECOND);
+      await world.end(await world.key(id), { durationMs: 7_000 });
+      await world.expect(id, 'succeeded', { durationMs: 37_000 });
+    });
+
     it('is not retried after an end that its policy does not list, a cancel, or a lost fate', async () => {
       for (const end of [
         { outcome: 'failed', exitCode: 4 },
