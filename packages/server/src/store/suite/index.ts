@@ -1,3 +1,4 @@
+import { adoptionSuite } from './adoption.ts';
 import { attemptsSuite } from './attempts.ts';
 import { commitsSuite } from './commits.ts';
 import { dispatchSuite } from './dispatch.ts';
@@ -25,6 +26,7 @@ export function operationSuite(open: Open): void {
   retentionSuite(open);
   historySuite(open);
   recoverySuite(open);
+  adoptionSuite(open);
   secretsSuite(open);
   stepsSuite(open);
   retrySuite(open);
