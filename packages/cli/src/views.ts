@@ -83,10 +83,15 @@ export function agentColumns(output: Output): Column<AgentView>[] {
     { head: 'STATE', text: (agent) => agentState(output, agent) },
     { head: 'ORDER', text: (agent) => String(agent.order) },
     { head: 'ACTIVE', text: (agent) => `${agent.active}/${agent.maxParallel}` },
-    { head: 'SEEN', text: (agent) => output.time(agent.lastSeenAt) },
+    { head: 'SEEN', text: (agent) => seenText(output, agent) },
     { head: 'VERSION', text: (agent) => agent.facts?.agentVersion ?? '-' },
     { head: 'LABELS', text: (agent) => labelsText(agent.labels) },
   ];
+}
+
+/** An agent that is online is seen all the time; on record is that only now and then. */
+function seenText(output: Output, { state, lastSeenAt }: AgentView): string {
+  return output.human && state === 'online' ? 'now' : output.time(lastSeenAt);
 }
 
 const AGENT_STYLES: Record<AgentView['state'], Style> = {

@@ -38,6 +38,14 @@ test('join-token prints the whole command, the token in its environment and not 
   assert.deepEqual(server.body('createJoinToken'), { labels: { role: 'web' }, expiresIn: '2h' });
 });
 
+test('agent list says on a terminal that an agent which is online is seen now', async (t) => {
+  const items = [agent, { ...agent, name: 'web-2', state: 'offline' }];
+  const server = await fakeServer(t, { listAgents: () => ({ json: { items, nextCursor: null } }) });
+  const { out } = await rota(['agent', 'list'], { ...server, tty: true });
+  assert.match(out, /web-1 .* now /);
+  assert.match(out, /web-2 .* 10s ago /);
+});
+
 test('agent set adds and takes away single labels', async (t) => {
   const server = await fakeServer(t, {
     getAgent: () => ({ json: agent }),
