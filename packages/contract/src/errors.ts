@@ -7,7 +7,7 @@ export const ERRORS = {
   'request.tooLarge': { status: 413, title: 'The request is too large' },
   'request.unsupportedMediaType': { status: 415, title: 'The body has a type that this route does not take' },
   'request.tooMany': { status: 429, title: 'Too many requests' },
-  'document.invalid': { status: 422, title: 'The document has faults; nothing was saved' },
+  'document.invalid': { status: 422, title: 'The request has faults; nothing was saved' },
   'auth.missing': { status: 401, title: 'A token is needed' },
   'auth.invalid': { status: 401, title: 'The token is not valid' },
   'auth.forbidden': { status: 403, title: "The token's role does not allow this" },
