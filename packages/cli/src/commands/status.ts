@@ -53,7 +53,10 @@ export function addStatusCommand(program: Command, cli: Cli): void {
           recovery === null ? null : output.style('red', recoveryText(recovery, output.time(recovery.since))),
         ],
         ['timezone', status.timezone],
-        ['jobs', `${jobs.total}: ${jobs.enabled} enabled, ${jobs.paused} paused`],
+        [
+          'jobs',
+          `${jobs.total}: ${jobs.enabled} enabled, ${jobs.paused} paused, ${jobs.total - jobs.enabled - jobs.paused} disabled`,
+        ],
         [
           'agents',
           `${agents.online} online, ${alarming(agents.offline, `${agents.offline} offline`)}, ${alarming(agents.quarantined, `${agents.quarantined} quarantined`)}`,

@@ -77,7 +77,11 @@ export const serverRoutes = {
       startedAt: Instant,
       now: Instant,
       timezone: Type.String(),
-      jobs: Type.Object({ total: Type.Integer(), enabled: Type.Integer(), paused: Type.Integer() }),
+      jobs: Type.Object({
+        total: Type.Integer(),
+        enabled: Type.Integer({ description: 'And not paused.' }),
+        paused: Type.Integer({ description: 'And not disabled; the rest is.' }),
+      }),
       servers: Type.Array(
         Type.Object({
           name: Type.String({ description: 'Host and process id.' }),

@@ -2,6 +2,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertProblem, startTestServer, type TestServer } from '../server.testing.ts';
 
+test('The jobs of the status are enabled, paused or disabled, each counted once', async (t) => {
+  const server = await startTestServer(t);
+  for (const name of ['on', 'paused', 'off', 'both'])
+    await server.send('PUT', `/api/v1/jobs/${name}`, {
+      command: 'true',
+      enabled: name === 'on' || name === 'paused',
+    });
+  for (const name of ['paused', 'both']) await server.send('POST', `/api/v1/jobs/${name}/pause`, {});
+  const { json } = await server.send('GET', '/api/v1/status');
+  assert.deepEqual(json.jobs, { total: 4, enabled: 1, paused: 1 });
+});
+
 test('A job is saved, shown, listed, changed and deleted', async (t) => {
   const server = await startTestServer(t);
   const made = await server.send('PUT', '/api/v1/jobs/hello', { schedule: '30 2 * * *', command: 'echo hi' });

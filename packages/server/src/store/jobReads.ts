@@ -147,8 +147,9 @@ export function* countJobs(
   _transaction: Transaction,
   input: { tenantId: string },
 ): Operation<{ total: number; enabled: number; paused: number }> {
-  const counted = yield* row<{ total: number; enabled: number | null; paused: number }>(
-    `select count(*) as "total", sum("enabled") as "enabled", count("pausedAt") as "paused"
+  const counted = yield* row<{ total: number; enabled: number | null; paused: number | null }>(
+    `select count(*) as "total", sum(case when "pausedAt" is null then "enabled" else 0 end) as "enabled",
+       sum(case when "pausedAt" is null then 0 else "enabled" end) as "paused"
      from "jobs" where "tenantId" = ? and "deletedAt" is null and "kind" = 'job'`,
     input.tenantId,
   );
