@@ -12,6 +12,8 @@ import { openPostgres } from './store/postgres.ts';
 import type { PostgresAddress } from './store/postgresConnection.ts';
 import { attemptsSuite } from './store/suite/attempts.ts';
 import { dispatchSuite } from './store/suite/dispatch.ts';
+import { outputSuite } from './store/suite/output.ts';
+import { requestsSuite } from './store/suite/requests.ts';
 
 /** Fewer connections than a driver opens, so that transactions wait for each other's. */
 const CONNECTIONS = 3;
@@ -45,6 +47,8 @@ describe('through a pooler in transaction mode', () => {
   };
   dispatchSuite(open);
   attemptsSuite(open);
+  requestsSuite(open);
+  outputSuite(open);
 });
 
 it('a server works through a pooler, and leans on no session', async (t) => {

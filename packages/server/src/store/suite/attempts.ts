@@ -4,15 +4,7 @@ import { type AttemptMessage, DAY, MINUTE, type Open, SECOND, START, World } fro
 
 /** What agents say about attempts, in every order and state. */
 export function attemptsSuite(open: Open): void {
-  const worldWithJob = async () => {
-    const world = await World.open(open);
-    await world.online('one');
-    await world.online('two');
-    await world.job('a');
-    return world;
-  };
-  const again = (world: World, key: AttemptMessage) =>
-    world.store.permitAgain({ ...key, bootId: 'boot2', permitUntilBootMs: 99 });
+  const worldWithJob = () => World.withJob(open);
 
   describe('an attempt', () => {
     it('goes from offer to end', async () => {
@@ -86,7 +78,7 @@ export function attemptsSuite(open: Open): void {
       await world.start(key);
       await world.refuse(key);
       assert.equal(await world.accept(key), null);
-      assert.equal(await again(world, key), null);
+      assert.equal(await world.permitAgain(key), null);
       assert.deepEqual(await world.run(id), ended);
       assert.equal((await world.attempt(key.attemptId)).outcome, 'succeeded');
     });
@@ -113,7 +105,7 @@ export function attemptsSuite(open: Open): void {
           if (stranger.attemptId === key.attemptId)
             assert.equal(await world.store.declineOffer({ ...stranger, detail: '' }), false);
           assert.equal(await world.accept(stranger, 0), null);
-          assert.equal(await again(world, stranger), null);
+          assert.equal(await world.permitAgain(stranger), null);
           if (stranger.attemptId !== `${id}-7` || state !== 'offered') await world.refuse(stranger, 0);
           await world.start(stranger, 0);
           assert.equal(await world.end(stranger, {}, 0), null);
@@ -171,7 +163,7 @@ export function attemptsSuite(open: Open): void {
       for (const [act, state] of [
         [(world: World, key: AttemptMessage) => world.start(key), 'running'],
         [(world: World, key: AttemptMessage) => world.end(key), 'succeeded'],
-        [again, 'starting'],
+        [(world: World, key: AttemptMessage) => world.permitAgain(key), 'starting'],
       ] as const) {
         const world = await worldWithJob();
         const id = await world.inState('unknown', 'a', 'one');
@@ -188,7 +180,7 @@ export function attemptsSuite(open: Open): void {
       await world.expect(id, 'unknown', { slot: 0 });
       const key = await world.key(id);
       const other = await world.inState('running', 'a', 'two');
-      assert.equal(await again(world, key), null, 'no permit beside another run of the job');
+      assert.equal(await world.permitAgain(key), null, 'no permit beside another run of the job');
       await world.start(key);
       await world.expect(id, 'running', { slot: 0 });
       await world.end(await world.key(other));
@@ -201,7 +193,7 @@ export function attemptsSuite(open: Open): void {
       const id = await world.inState('unknown', 'a', 'one', { timeoutMs: 1 });
       world.pass(DAY / 2);
       await world.settle();
-      assert(await again(world, await world.key(id)));
+      assert(await world.permitAgain(await world.key(id)));
       await world.expect(id, 'starting', { slot: 1 });
     });
 
@@ -209,14 +201,14 @@ export function attemptsSuite(open: Open): void {
       const world = await worldWithJob();
       const id = await world.inState('unknown', 'a', 'one', { startBy: START + MINUTE });
       world.pass(MINUTE);
-      assert.equal(await again(world, await world.key(id)), null);
+      assert.equal(await world.permitAgain(await world.key(id)), null);
       await world.refuse(await world.key(id));
       await world.expect(id, 'missed', { reason: 'startDeadline' });
 
       await world.job('b');
       const started = await world.inState('running', 'b', 'one');
       await world.change(`update "runs" set "state" = 'unknown' where "id" = ?`, started);
-      assert.equal(await again(world, await world.key(started)), null);
+      assert.equal(await world.permitAgain(await world.key(started)), null);
       await world.refuse(await world.key(started));
       await world.expect(started, 'unknown');
     });
@@ -277,210 +269,6 @@ export function attemptsSuite(open: Open): void {
       world.pass(2);
       await world.refuse(await world.key(id));
       await world.expect(id, 'missed', { reason: 'startDeadline' });
-    });
-  });
-
-  describe('cancelRun', () => {
-    for (const state of ['planned', 'queued', 'offered'] as const) {
-      it(`ends a ${state} run at once`, async () => {
-        const world = await worldWithJob();
-        const id = await world.inState(state, 'a', 'one');
-        const key = await world.key(id);
-        const answer = await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' });
-        const { tenantId: _, ...withdraw } = key;
-        assert.deepEqual(answer, { result: 'cancelled', withdraw: state === 'offered' ? withdraw : null });
-        await world.expect(id, 'cancelled', {
-          reason: 'cancelledByUser',
-          detail: 'by me',
-          slot: 0,
-          wakeAt: null,
-        });
-        assert.equal(await world.accept(key), null);
-        await world.expect(id, 'cancelled');
-      });
-    }
-
-    for (const state of ['starting', 'running', 'unknown'] as const) {
-      it(`asks for the end of a ${state} run, and its end decides`, async () => {
-        const world = await worldWithJob();
-        const id = await world.inState(state, 'a', 'one');
-        const key = await world.key(id);
-        const { tenantId: _, ...named } = key;
-        assert.deepEqual(await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' }), {
-          result: 'requested',
-          ...named,
-        });
-        await world.expect(id, state, { cancelRequestedAt: world.now, cancelRequestedBy: 'me' });
-        assert.equal(await again(world, key), null);
-        await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'you' });
-        await world.end(key, { outcome: 'cancelled' });
-        await world.expect(id, 'cancelled', { detail: 'by me' });
-      });
-    }
-
-    it('finds nothing in an ended run, an unknown id, or another tenant', async () => {
-      const world = await worldWithJob();
-      const other = await world.other();
-      const id = await world.inState('running', 'a', 'one');
-      const cancel = (tenantId: string, runId: string) =>
-        world.store.cancelRun({ tenantId, runId, by: 'me' }).then((answer) => answer.result);
-      assert.equal(await cancel(other.tenantId, id), 'notFound');
-      assert.equal(await cancel('acme', 'nothing'), 'notFound');
-      await world.end(await world.key(id));
-      assert.equal(await cancel('acme', id), 'ended');
-    });
-  });
-
-  describe('resolveRun', () => {
-    const resolve = (world: World, runId: string, as: 'failed' | 'succeeded' | 'retry') =>
-      world.store.resolveRun({ tenantId: world.tenantId, runId, as, note: 'seen', by: 'me' });
-
-    it('decides an unknown run, and no other', async () => {
-      const world = await worldWithJob();
-      const id = await world.inState('running', 'a', 'one');
-      assert.equal(await resolve(world, id, 'failed'), 'notUnknown');
-      await world.end(await world.key(id));
-      assert.equal(await resolve(world, id, 'failed'), 'ended');
-      assert.equal(await resolve(world, 'nothing', 'failed'), 'notFound');
-      for (const as of ['failed', 'succeeded'] as const) {
-        world.pass(1);
-        const unknown = await world.inState('unknown', 'a', 'one');
-        assert.equal(await resolve(world, unknown, as), 'done');
-        await world.expect(unknown, as, { reason: 'resolvedByUser', detail: `${as} by me: seen`, slot: 0 });
-      }
-    });
-
-    it('makes a new attempt, and keeps what the old one says as evidence', async () => {
-      const world = await worldWithJob();
-      const id = await world.inState('unknown', 'a', 'one');
-      const old = await world.key(id);
-      assert.equal(await resolve(world, id, 'retry'), 'done');
-      await world.expect(id, 'queued', { wakeAt: world.now, agentId: null, contactLostAt: null, slot: 1 });
-      await world.offer(id, 'two');
-      assert(await world.accept(await world.key(id)));
-      await world.end(old);
-      await world.expect(id, 'starting', { attempt: 2, agentId: 'two' });
-      await world.end(await world.key(id), { outcome: 'failed' });
-      await world.expect(id, 'failed');
-    });
-
-    it('makes an attempt that gives way to no later instant while it waits: those are skipped', async () => {
-      const world = await worldWithJob();
-      const id = await world.inState('unknown', 'a', 'one', { startBy: START + MINUTE });
-      world.pass(MINUTE);
-      await resolve(world, id, 'retry');
-      await world.expect(id, 'queued', { startBy: world.now + DAY });
-      const later = await world.queued('a');
-      await world.expect(later, 'skipped', { reason: 'previousRunActive', detail: `run ${id}` });
-      assert(await world.offer(id, 'two'));
-      world.pass(10 * SECOND);
-      await world.settle();
-      await world.expect(await world.queued('a'), 'skipped', { reason: 'previousRunActive' });
-      await world.expect(id, 'queued');
-    });
-
-    it('makes an attempt that waits while another run has the slot', async () => {
-      const world = await worldWithJob();
-      const id = await world.inState('unknown', 'a', 'one', { timeoutMs: SECOND });
-      world.pass(MINUTE);
-      await world.settle();
-      await world.expect(id, 'unknown', { slot: 0 });
-      const other = await world.inState('running', 'a', 'two');
-      await resolve(world, id, 'retry');
-      assert.equal(await world.offer(id, 'one'), null);
-      await world.expect(id, 'queued', {
-        reason: 'previousRunActive',
-        slot: 0,
-        wakeAt: world.now + SECOND,
-      });
-      await world.end(await world.key(other));
-      world.pass(SECOND);
-      await world.expect(await world.queued('a'), 'skipped', { detail: `run ${id}` });
-      assert(await world.offer(id, 'one'));
-      await world.expect(id, 'offered', { slot: 1, reason: null });
-    });
-  });
-
-  describe('output', () => {
-    const send = (
-      world: World,
-      key: AttemptMessage,
-      ...chunks: [seq: number, bytes: number, dropped?: number][]
-    ) =>
-      world.store.storeOutput({
-        ...key,
-        chunks: chunks.map(([seq, bytes, droppedBytes = 0]) => ({
-          seq,
-          stream: 'stdout',
-          atMs: seq,
-          droppedBytes,
-          data: Buffer.alloc(bytes, seq),
-        })),
-      });
-    const KIB = 1024;
-
-    it('is stored once however often it comes', async () => {
-      const world = await worldWithJob();
-      const key = await world.key(await world.inState('running', 'a', 'one'));
-      assert.equal(await send(world, key, [2, 10], [3, 10]), 3);
-      assert.equal(await send(world, key, [2, 10], [3, 10], [5, 10, 7]), 5);
-      assert.equal(await send(world, key, [2, 10]), 5);
-      const attempt = await world.attempt(key.attemptId);
-      assert.deepEqual(
-        [attempt.outputBytes, attempt.headBytes, attempt.tailBytes, attempt.outputDroppedBytes],
-        [37, 30, 0, 7],
-      );
-    });
-
-    it('keeps the first MiB and the last, and says what is missing between', async () => {
-      const world = await worldWithJob();
-      const key = await world.key(await world.inState('running', 'a', 'one'));
-      let seq = 1;
-      for (let message = 0; message < 12; message++) {
-        const chunks: [number, number, number][] = [];
-        for (let n = 0; n < 10; n++) chunks.push([++seq, 32 * KIB, n === 5 ? 100 : 0]);
-        await send(world, key, ...chunks);
-      }
-      const stored = await world.rows<{ bytes: number; dropped: number; head: number }>(
-        'select "head", sum(length("data")) as "bytes", sum("droppedBytes") as "dropped" from "output" group by "head" order by "head"',
-      );
-      const all = 120 * 32 * KIB + 1_200;
-      const kept = stored.reduce((sum, part) => sum + part.bytes, 0);
-      const dropped = stored.reduce((sum, part) => sum + part.dropped, 0);
-      assert.equal(stored[1]?.bytes, 1024 * KIB);
-      assert.equal(stored[0]?.bytes, 1024 * KIB);
-      assert.equal(kept + dropped, all, 'every byte is there or counted as missing');
-      const attempt = await world.attempt(key.attemptId);
-      assert.deepEqual([attempt.outputBytes, attempt.outputDroppedBytes], [all, dropped]);
-      await world.end(key, { outputBytes: all, outputDroppedBytes: 1_200 });
-      assert.equal((await world.attempt(key.attemptId)).outputDroppedBytes, dropped);
-    });
-
-    it('keeps its bound when large chunks follow very many small ones', async () => {
-      const world = await worldWithJob();
-      const key = await world.key(await world.inState('running', 'a', 'one'));
-      let seq = 1;
-      const part = (count: number, bytes: number) =>
-        send(world, key, ...Array.from({ length: count }, (): [number, number] => [++seq, bytes]));
-      await part(32, 32 * KIB);
-      for (let message = 0; message < 32; message++) await part(64, 512);
-      for (let message = 0; message < 2; message++) await part(32, 32 * KIB);
-      const attempt = await world.attempt(key.attemptId);
-      assert.equal(attempt.tailBytes, 1024 * KIB);
-      const [stored] = await world.rows<{ bytes: number }>(
-        'select sum(length("data")) as "bytes" from "output"',
-      );
-      assert.equal(stored?.bytes, 2048 * KIB);
-    });
-
-    it('is not taken after the end of its attempt', async () => {
-      const world = await worldWithJob();
-      const key = await world.key(await world.inState('running', 'a', 'one'));
-      await send(world, key, [2, 10]);
-      await world.end(key, { outputBytes: 10 });
-      assert.equal(await send(world, key, [3, 10]), 1_000);
-      assert.equal((await world.attempt(key.attemptId)).outputBytes, 10);
-      assert.equal((await world.rows('select * from "output"')).length, 1);
     });
   });
 }

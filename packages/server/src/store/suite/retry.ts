@@ -7,23 +7,12 @@ import { DAY, MINUTE, type Open, SECOND, World } from './world.ts';
 const RETRY = { times: 2, delay: '10s', backoff: 3 };
 const FAILURE = { outcome: 'failed', exitCode: 3 } satisfies Partial<AttemptEnd>;
 
-/** Further attempts of runs: after an end, of unknown ones, and what people do about them. */
+/** Further attempts of runs: after an end, and what people do about them. */
 export function retrySuite(open: Open): void {
-  const retryWorld = async (document: Record<string, unknown> = {}) => {
-    const world = await World.open(open);
-    await world.online('one');
-    await world.online('two');
-    await world.job('a', { retry: RETRY, ...document });
-    return world;
-  };
+  const retryWorld = (document: Record<string, unknown> = {}) =>
+    World.withJob(open, { retry: RETRY, ...document });
   const fails = async (world: World, id: string, end: Partial<AttemptEnd> = FAILURE) =>
     world.end(await world.key(id), end);
-  /** Brings a run that waits for its next attempt to its start on an agent. */
-  const startNext = async (world: World, id: string, agentId: string) => {
-    assert(await world.offer(id, agentId));
-    assert(await world.accept(await world.key(id)));
-    await world.start(await world.key(id));
-  };
   const retry = (world: World, runId: string, action: 'now' | 'drop') =>
     world.store.retryRun({ tenantId: 'acme', runId, action, by: 'me' });
   const ids = async (world: World) =>
@@ -53,7 +42,7 @@ export function retrySuite(open: Open): void {
       assert.deepEqual(await ids(world), []);
       world.pass(10 * SECOND);
       assert.deepEqual(await ids(world), [id]);
-      await startNext(world, id, 'two');
+      await world.startNext(id, 'two');
       await world.expect(id, 'running', { attempt: 2, reason: null });
       assert.deepEqual((await world.end(await world.key(id)))?.state, 'succeeded');
       await world.expect(id, 'succeeded', { slot: 0, exitCode: 0 });
@@ -91,7 +80,7 @@ export function retrySuite(open: Open): void {
         const first = [due, due, due + 1, due + 3];
         assert.deepEqual(lateness(await world.run(id)), first);
         world.pass(10 * SECOND);
-        await startNext(world, id, 'two');
+        await world.startNext(id, 'two');
         const run = await world.run(id);
         assert.deepEqual([lateness(run), run.startingAt], [first, world.now]);
         assert.deepEqual(await world.end(await world.key(id)), { state: 'succeeded', latenessMs: 3 });
@@ -108,7 +97,7 @@ export function retrySuite(open: Open): void {
         await fails(world, id);
         await world.expect(id, 'queued', { wakeAt: world.now + delay * SECOND, retriesLeft: left });
         world.pass(delay * SECOND);
-        await startNext(world, id, 'one');
+        await world.startNext(id, 'one');
       }
       await fails(world, id, { outcome: 'timedOut', reason: 'timeout', exitCode: null });
       await world.expect(id, 'timedOut', { reason: 'timeout', attempt: 3, slot: 0, retriesLeft: 0 });
@@ -121,7 +110,7 @@ export function retrySuite(open: Open): void {
       await fails(world, id, { ...FAILURE, durationMs: 5_000 });
       await world.expect(id, 'queued', { durationMs: 5_000 });
       world.pass(10 * SECOND);
-      await startNext(world, id, 'two');
+      await world.startNext(id, 'two');
       await world.expect(id, 'running', { durationMs: null });
       world.pass(20 * SECOND);
       await world.end(await world.key(id), { durationMs: 7_000 });
@@ -164,7 +153,7 @@ export function retrySuite(open: Open): void {
       await world.expect(id, 'queued', { reason: 'retryWait' });
       assert(waiting.length > 0);
       world.pass(10 * SECOND);
-      await startNext(world, id, 'one');
+      await world.startNext(id, 'one');
       const running = await world.run(id);
       await world.end(first, FAILURE);
       assert.deepEqual(await world.run(id), running);
@@ -186,7 +175,7 @@ export function retrySuite(open: Open): void {
       world.pass(MINUTE);
       await fails(world, id);
       world.pass(10 * SECOND);
-      await startNext(world, id, 'two');
+      await world.startNext(id, 'two');
       await world.expect(id, 'running', { attempt: 2 });
     });
 
@@ -213,7 +202,7 @@ export function retrySuite(open: Open): void {
       const world = await retryWorld({ retry: { times: 1, delay: '10s' } });
       const id = await world.inState('starting', 'a', 'one');
       await world.refuse(await world.key(id));
-      await startNext(world, id, 'two');
+      await world.startNext(id, 'two');
       await fails(world, id);
       await world.expect(id, 'queued', { reason: 'retryWait', attempt: 2, retriesLeft: 0 });
     });
@@ -263,7 +252,7 @@ export function retrySuite(open: Open): void {
       await fails(world, id);
       assert.deepEqual(await retry(world, id, 'now'), { result: 'done', withdraw: null });
       assert.deepEqual(await ids(world), [id]);
-      await startNext(world, id, 'two');
+      await world.startNext(id, 'two');
       assert.deepEqual(await retry(world, id, 'now'), { result: 'notWaiting' });
     });
 
@@ -309,112 +298,6 @@ export function retrySuite(open: Open): void {
         by: 'me',
       });
       assert.deepEqual(answer, { result: 'notFound' });
-    });
-  });
-
-  describe('an unknown run with onUnknown: retry', () => {
-    const AGAIN = { onUnknown: 'retry', retry: { times: 1, delay: '10s' } };
-
-    it('that may not have started is tried again once its permit has surely expired', async () => {
-      const world = await retryWorld(AGAIN);
-      const id = await world.inState('unknown', 'a', 'one');
-      const key = await world.key(id);
-      const { wakeAt, startingAt } = await world.run(id);
-      assert((wakeAt as number) - (startingAt as number) > 25 * SECOND);
-      world.pass((wakeAt as number) - world.now - 1);
-      await world.settle();
-      await world.expect(id, 'unknown');
-      world.pass(1);
-      await world.settle();
-      await world.expect(id, 'queued', { reason: 'retryWait', wakeAt: world.now + 10 * SECOND, slot: 1 });
-      world.pass(10 * SECOND);
-      await startNext(world, id, 'two');
-      const running = await world.run(id);
-      await world.start(key);
-      await world.end(key);
-      assert.deepEqual(await world.run(id), running, 'late reports are evidence');
-      const attempt = await world.attempt(key.attemptId);
-      assert.deepEqual([attempt.state, attempt.outcome], ['ended', 'succeeded']);
-      assert.match(attempt.evidenceJson as string, /ended/);
-    });
-
-    it('that ran is tried again when its timeout has passed unheard, not before', async () => {
-      const world = await retryWorld(AGAIN);
-      const id = await world.inState('running', 'a', 'one', { timeoutMs: MINUTE });
-      await world.store.closeSession({ tenantId: 'acme', agentId: 'one', sessionEpoch: 1 });
-      world.pass(MINUTE);
-      await world.settle();
-      await world.expect(id, 'running');
-      world.pass(MINUTE);
-      await world.settle();
-      await world.expect(id, 'unknown', { reason: 'timeoutUnheard', wakeAt: world.now });
-      await world.settle();
-      await world.expect(id, 'queued', { reason: 'retryWait' });
-    });
-
-    it('that ran without a timeout waits until its agent is gone', async () => {
-      const world = await retryWorld(AGAIN);
-      const id = await world.inState('running', 'a', 'one');
-      await world.connect('one', { lastNonce: 'one-nonce', journalSeq: 2, newNonce: 'again' });
-      await world.store.reconcileSession({ tenantId: 'acme', agentId: 'one', sessionEpoch: 2, attempts: [] });
-      await world.expect(id, 'unknown', { reason: 'journalDamaged', wakeAt: null });
-      await world.store.removeAgent({ tenantId: 'acme', name: 'one', gone: true });
-      const { wakeAt } = await world.run(id);
-      assert(wakeAt !== null);
-      await world.expect(id, 'unknown', { reason: 'agentGone', slot: 1 });
-      world.pass(wakeAt - world.now);
-      await world.settle();
-      await world.expect(id, 'queued', { reason: 'retryWait', slot: 1 });
-    });
-
-    it('has no more attempts than it may, then it stays unknown', async () => {
-      const world = await retryWorld(AGAIN);
-      const id = await world.inState('unknown', 'a', 'one');
-      world.pass(MINUTE);
-      await world.settle();
-      world.pass(10 * SECOND);
-      assert(await world.offer(id, 'two'));
-      assert(await world.accept(await world.key(id)));
-      world.pass(25 * SECOND);
-      await world.settle();
-      await world.expect(id, 'unknown', { wakeAt: null });
-      world.pass(DAY);
-      await world.settle();
-      await world.expect(id, 'unknown', { slot: 1 });
-    });
-
-    it('is not tried again once it is to be cancelled', async () => {
-      const world = await retryWorld(AGAIN);
-      const id = await world.inState('unknown', 'a', 'one', { timeoutMs: 10 * MINUTE });
-      await world.store.cancelRun({ tenantId: 'acme', runId: id, by: 'me' });
-      world.pass(MINUTE);
-      await world.settle();
-      await world.expect(id, 'unknown', { slot: 1 });
-      world.pass(10 * MINUTE);
-      await world.settle();
-      await world.expect(id, 'unknown', { slot: 0, wakeAt: null });
-    });
-
-    it('goes on when its agent is back before', async () => {
-      const world = await retryWorld(AGAIN);
-      const id = await world.inState('unknown', 'a', 'one');
-      await world.start(await world.key(id));
-      await world.expect(id, 'running', { wakeAt: null });
-      world.pass(DAY);
-      await world.settle();
-      await world.expect(id, 'running');
-    });
-
-    it('never is with onUnknown: hold, whatever its retry says', async () => {
-      const world = await retryWorld();
-      const id = await world.inState('unknown', 'a', 'one');
-      world.pass(DAY);
-      await world.settle();
-      await world.expect(id, 'unknown');
-      await world.store.removeAgent({ tenantId: 'acme', name: 'one', gone: true });
-      world.pass(DAY);
-      await world.settle();
-      await world.expect(id, 'unknown', { slot: 0 });
     });
   });
 }

@@ -56,6 +56,15 @@ export class World {
     return world;
   }
 
+  /** With a job `a` and two agents that are online, `one` and `two`. */
+  static async withJob(open: Open, document: Record<string, unknown> = {}): Promise<World> {
+    const world = await World.open(open);
+    await world.online('one');
+    await world.online('two');
+    await world.job('a', document);
+    return world;
+  }
+
   /** The same database as another tenant sees it. */
   async other(): Promise<World> {
     await this.store.createTenant({ id: 'other', name: 'other', timezone: 'UTC' });
@@ -260,6 +269,11 @@ export class World {
     return this.store.acceptOffer({ ...key, bootId: 'boot', permitUntilBootMs: 15_000, journalSeq });
   }
 
+  /** Asks for the permit again, as an agent does that has come back. */
+  permitAgain(key: AttemptMessage) {
+    return this.store.permitAgain({ ...key, bootId: 'boot2', permitUntilBootMs: 99 });
+  }
+
   start(key: AttemptMessage, journalSeq = 2) {
     return this.store.startAttempt({ ...key, seq: 1, pid: 7, journalSeq });
   }
@@ -270,6 +284,13 @@ export class World {
 
   refuse(key: AttemptMessage, journalSeq = 2) {
     return this.store.refuseAttempt({ ...key, journalSeq, why: 'permitExpired' });
+  }
+
+  /** Brings a run that waits for its next attempt to its start on an agent. */
+  async startNext(runId: string, agentId: string): Promise<void> {
+    assert(await this.offer(runId, agentId));
+    assert(await this.accept(await this.key(runId)));
+    await this.start(await this.key(runId));
   }
 
   /** A new run of a job, brought to a state; the agent must be there. */
