@@ -6,7 +6,11 @@ import type { RecoveryRow } from '../tables.ts';
 import { MINUTE, type World } from './world.ts';
 
 /** An attempt of a scheduled run as its agent tells of it. */
-export function told(jobId: string, scheduledFor: number, more: Partial<HistoryAttempt> = {}): HistoryAttempt {
+export function told(
+  jobId: string,
+  scheduledFor: number,
+  more: Partial<HistoryAttempt> = {},
+): HistoryAttempt {
   const occurrenceKey = `s:${scheduledFor}`;
   const runId = runIdOf({ tenantId: 'acme', jobId, occurrenceKey, part: '' });
   return {
