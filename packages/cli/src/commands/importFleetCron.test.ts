@@ -113,6 +113,18 @@ test('--set-secrets sets those that there are not yet, and tells no value', asyn
   assert.ok(server.calls.some(({ route }) => route === 'apply'));
 });
 
+test('A secret that has the name of what every object has is missing where the configuration does not have it', async (t) => {
+  const { server, config } = await world(t);
+  const input = JSON.stringify([{ ...DAILY_REPORT, url: '{{BASE_URL}}/{{constructor}}' }]);
+  const { code, err } = await rota(['import', 'fleetcron', '-', '--config', config, '--set-secrets'], {
+    ...server,
+    input,
+  });
+  assert.equal(code, 1);
+  assert.match(err, /rota secret set constructor {3}# not in the configuration\n/);
+  assert.ok(!server.calls.some(({ route }) => route === 'apply' || route === 'putSecret'));
+});
+
 test('A secret that the server refuses is said by its name, and nothing is saved', async (t) => {
   const { server, file, config } = await world(t, {
     listSecrets: () => list([]),

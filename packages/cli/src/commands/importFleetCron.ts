@@ -136,7 +136,8 @@ async function provideSecrets(
   const missing = [...imported.secrets.keys()].filter((name) => !there.has(name));
   const left: string[] = [];
   for (const name of missing) {
-    const value = config.secrets[imported.secrets.get(name) ?? ''];
+    const key = imported.secrets.get(name) ?? '';
+    const value = Object.hasOwn(config.secrets, key) ? config.secrets[key] : undefined;
     if (!options.setSecrets || value === undefined) {
       left.push(name);
       continue;
