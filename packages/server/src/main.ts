@@ -96,10 +96,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const name = `${hostname()}:${process.pid}`;
     const random = systemRandom;
     composed = await composeServer({ config, store, keyring, clock, random, log, version, name });
-    await composed.start();
+    await composed.join();
     await composed.app.listen({ ...config.listen }).catch((error: NodeJS.ErrnoException) => {
       throw listenFault(error, config.listen);
     });
+    composed.start();
     const url = urlOf(config, composed.app.server.address() as AddressInfo);
     lock.publish(process.pid, url);
     log.info({ url, version, home, firstStart }, 'server started');

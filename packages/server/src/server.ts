@@ -39,8 +39,10 @@ const SECRET_CHANGES_PER_MINUTE = 300;
 export interface Composed {
   app: FastifyInstance;
   hints: Hints;
-  /** Begins planning, dispatch and retention. */
-  start(): Promise<void>;
+  /** Makes this server known to the others on its database, so that agents may come; to be done before it listens. */
+  join(): Promise<void>;
+  /** Begins planning, dispatch and retention; to be done once it listens, since nobody reaches a server that cannot. */
+  start(): void;
   /** Tells agents and readers to go, lets requests end, and stops all work. The store is the caller's to close. */
   stop(): Promise<void>;
 }
@@ -167,8 +169,8 @@ export async function composeServer(ports: {
   return {
     app,
     hints,
-    async start() {
-      await replica.start();
+    join: () => replica.start(),
+    start() {
       const { database: address } = config;
       if (address !== null && !address.pooler) {
         const { notify } = store;
