@@ -1,8 +1,8 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
-import { RE2JS } from 're2js';
+import type { RE2JS } from 're2js';
 import { nearest } from './faults.ts';
 import { LIMITS } from './names.ts';
-import { patternFault } from './pattern.ts';
+import { patternFault, readPattern } from './pattern.ts';
 import { type Situation, Withheld } from './scope.ts';
 import type { Names } from './templateFaults.ts';
 
@@ -29,6 +29,10 @@ const LOOP_DEPTH = 3;
 const READS = ['matches', 'contains', 'indexOf', 'lastIndexOf', 'split', 'trim', 'lowerAscii', 'upperAscii'];
 /** So many characters take as long as one turn of a loop. */
 const READ_AT_ONCE = 16;
+/** Sizes of patterns, each times the length of its text, in one evaluation together: a second, when all is at its worst. */
+const MATCH_MAX = 20_000_000;
+/** To make a pattern ready takes as long as to read so many characters with it. */
+const MATCH_PREPARE = 100;
 const LOOPS = ['all', 'exists', 'exists_one', 'map', 'filter'];
 /** `matches` of the library is JavaScript's, of which a short pattern can take for ever. */
 const MATCHES = 'matchesRe2';
@@ -90,6 +94,7 @@ export function evaluateExpression(text: string, situation: Situation): boolean 
   const isLong = turns ** loops.depth * (loops.reads ? 1 + longest / READ_AT_ONCE : 1) > LOOP_MAX;
   if (isLong && loops.depth > 1) throw new ExpressionError('the lists are too long for loops in loops');
   if (isLong && loops.reads) throw new ExpressionError('the texts are too long to be read in a loop');
+  matching = { left: MATCH_MAX, patterns: new Map() };
   const value = evaluate(data);
   if (typeof value !== 'boolean') throw new ExpressionError('is neither true nor false');
   return value;
@@ -170,12 +175,27 @@ function isNode(value: unknown): value is ASTNode {
 function emptyEnvironment(): Environment {
   return new Environment({ homogeneousAggregateLiterals: false, limits: SIZE }).registerFunction(
     `string.${MATCHES}(string): bool`,
-    (text: string, pattern: string) => {
-      const fault = pattern.length > LIMITS.patternLength ? 'the pattern is too long' : patternFault(pattern);
-      if (fault !== null) throw new ExpressionError(fault);
-      return RE2JS.compile(pattern).matcher(text).find();
-    },
+    matches,
   );
+}
+
+/** The patterns of the evaluation that is going on, and what they may still take: there is one, since nothing of it waits. */
+let matching = { left: 0, patterns: new Map<string, RE2JS>() };
+
+function matches(text: string, source: string): boolean {
+  let pattern = matching.patterns.get(source);
+  if (!pattern) {
+    if (source.length > LIMITS.patternLength) throw new ExpressionError('the pattern is too long');
+    const read = readPattern(source);
+    if ('fault' in read) throw new ExpressionError(read.fault);
+    pattern = read.pattern;
+    matching.patterns.set(source, pattern);
+    matching.left -= pattern.programSize() * MATCH_PREPARE;
+  }
+  matching.left -= pattern.programSize() * text.length;
+  if (matching.left < 0)
+    throw new ExpressionError('the texts are too long for its patterns; make their repetitions smaller');
+  return pattern.matcher(text).find();
 }
 
 /** JSON as the language has it: whole numbers are int, others double; what is not there is null, and what is withheld throws. */

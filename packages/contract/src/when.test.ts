@@ -159,6 +159,23 @@ test('A pattern that is slow in JavaScript is not slow here', () => {
   assert.equal(unmet({ expression: '!params.text.matches("^(a+)+$")' }, situation), null);
 });
 
+test('Large patterns over long texts are refused, however many conditions they are in; over short ones, and small ones, are not', () => {
+  const long = { ...SITUATION, params: { text: 'ab'.repeat(32_000) } };
+  const short = { ...SITUATION, params: { text: 'ab'.repeat(1_000) } };
+  const whole = 'params.text.matches("[ab]{1,900}[cd]")';
+  const parts = Array.from({ length: 30 }, (_, n) => `params.text.matches("[ab]{1,9}[cd]${n}")`);
+  for (const expression of [`!${whole}`, `!(${parts.join(' || ')})`]) {
+    const when = defineWhen({ expression });
+    assert.equal(unmetBy(when, short), null);
+    assert.throws(() => unmetBy(when, long), /too long for its patterns/, expression);
+  }
+  assert.equal(unmetBy(defineWhen({ expression: '!params.text.matches("err(or)?s? [0-9]+$")' }), long), null);
+  const items = Array.from({ length: 10_000 }, (_, n) => ({ name: `item ${n}` }));
+  const many = { ...SITUATION, steps: { fetch: { ...FETCH, json: { items } } } };
+  const each = 'steps.fetch.json.items.all(i, i.name.matches("^item [0-9]+$"))';
+  assert.equal(unmetBy(defineWhen({ expression: each }), many), null);
+});
+
 test('Loops that read or split a long text again and again are refused, and short ones are not', () => {
   const list = `[${Array.from({ length: 60 }, (_, index) => index)}]`;
   const search = `${list}.all(a, ${list}.all(b, !steps.fetch.output.contains("ab")))`;
