@@ -34,6 +34,19 @@ test("A secret's value comes from the server, or from the agent's file without t
   assert.equal(faults.size, 0);
 });
 
+test('Values have so much room together, also those of files', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'rota-secret-files-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'long');
+  writeFileSync(path, 'x'.repeat(64 * 1024));
+  const names = ['A', 'B', 'C', 'D', 'E'];
+  const sources = Object.fromEntries(names.map((name) => [name, { from: 'agentFile', path } as const]));
+  const { values, faults } = await readSecrets({ ...sources, EMPTY: { from: 'server', value: '' } });
+  assert.deepEqual(Object.keys(values), ['A', 'B', 'C', 'D', 'EMPTY']);
+  assert.deepEqual([...faults.keys()], ['E']);
+  assert.match(faults.get('E') ?? '', /more than 256 KiB together/);
+});
+
 test('What has no value is told by its place, and holds nothing else up', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'rota-secret-files-'));
   t.after(() => rmSync(folder, { recursive: true }));

@@ -1,9 +1,6 @@
 import { constants, open } from 'node:fs/promises';
-import type { Permit } from '@rota/contract';
+import { LIMITS, type Permit } from '@rota/contract';
 import { createMasker, MASKED_LENGTH, type Masker, NO_MASKER } from '../masking.ts';
-
-/** Longest value that is read from a file. */
-const VALUE_BYTES = 64 * 1024;
 
 /** Values of secrets, in memory only; `faults` says of the others why they have none. */
 export interface Secrets {
@@ -47,14 +44,25 @@ export function createAttemptSecrets(sources: Permit['secrets']): AttemptSecrets
   };
 }
 
-/** The secrets that a permit names. */
+/** The secrets that a permit names: as many as have room together. */
 export async function readSecrets(sources: Permit['secrets']): Promise<Secrets> {
   const values: Record<string, string> = {};
   const faults = new Map<string, string>();
+  let bytesLeft = LIMITS.secretBytesOfPermit;
+  const take = (name: string, value: string) => {
+    const bytes = Buffer.byteLength(value);
+    if (bytes > bytesLeft) {
+      const most = `${LIMITS.secretBytesOfPermit / 1024} KiB`;
+      faults.set(name, `the values of all secrets that the job names have more than ${most} together`);
+      return;
+    }
+    bytesLeft -= bytes;
+    values[name] = value;
+  };
   for (const [name, source] of Object.entries(sources)) {
     switch (source.from) {
       case 'server':
-        values[name] = source.value;
+        take(name, source.value);
         break;
       case 'agentEnv':
         // The session has put the value in where there is one.
@@ -62,7 +70,7 @@ export async function readSecrets(sources: Permit['secrets']): Promise<Secrets> 
         break;
       case 'agentFile':
         try {
-          values[name] = await readValue(source.path);
+          take(name, await readValue(source.path));
         } catch (error) {
           const { code, message } = error as NodeJS.ErrnoException;
           faults.set(name, `the file ${source.path} cannot be read: ${code ?? message}`);
@@ -81,8 +89,13 @@ async function readValue(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     if (!(await file.stat()).isFile()) throw new Error('it is no regular file');
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(VALUE_BYTES + 1), 0, VALUE_BYTES + 1, 0);
-    if (bytesRead > VALUE_BYTES) throw new Error(`it is longer than ${VALUE_BYTES / 1024} KiB`);
+    const { buffer, bytesRead } = await file.read(
+      Buffer.alloc(LIMITS.secretBytes + 1),
+      0,
+      LIMITS.secretBytes + 1,
+      0,
+    );
+    if (bytesRead > LIMITS.secretBytes) throw new Error(`it is longer than ${LIMITS.secretBytes / 1024} KiB`);
     return buffer.toString('utf8', 0, bytesRead).replace(/\r?\n$/, '');
   } finally {
     await file.close();
