@@ -40,28 +40,6 @@ test('A start that fails leaves the folder free', async (t) => {
   assert.equal((await second.send('GET', '/readyz')).status, 200);
 });
 
-test('A server that cannot listen does no work', async (t) => {
-  const server = await startTestServer(t);
-  const { port } = new URL(server.url);
-  const other = await startTestServer(t, { home: `${server.home}-other` });
-  const { status } = await other.send('PUT', '/api/v1/jobs/a', { command: 'true', schedule: 'every 1s' });
-  assert.equal(status, 200);
-  await other.stop();
-  const planned = () => {
-    const database = new DatabaseSync(join(other.home, 'rota.db'), { readOnly: true });
-    const counts = 'select (select count(*) from runs) as runs, "nextPlanAt" from jobs';
-    const found = database.prepare(counts).get();
-    database.close();
-    return found;
-  };
-  const before = planned();
-  await assert.rejects(
-    startServer({ home: other.home, listen: `127.0.0.1:${port}`, logTo: 'file', env: {} }),
-    /another program listens/,
-  );
-  assert.deepEqual(planned(), before);
-});
-
 test('A database of a newer version is refused by name', async (t) => {
   const server = await startTestServer(t);
   await server.store.close();
