@@ -47,6 +47,14 @@ for (const [typed, meant] of [
   });
 }
 
+for (const typed of ['run list --job slow', 'run list --job=slow', 'run list --limit 5 --job slow']) {
+  test(`"rota ${typed}" is told that the job stands without a flag`, async () => {
+    const { code, err } = await rota(typed.split(' '));
+    assert.equal(code, 2);
+    assert.match(err, /^rota: unknown option.*\n.*did you mean `rota run list slow`\?$/m);
+  });
+}
+
 test('what resembles nothing gets no hint', () => {
   assert.equal(hintFor(['frobnicate'], null), null);
 });

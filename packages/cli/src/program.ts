@@ -91,7 +91,7 @@ export async function run(argv: readonly string[], ports: Ports): Promise<number
     await program.parseAsync([...argv], { from: 'user' });
     return cli.exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return usageFailed(error, said, argv, ports);
+    if (error instanceof CommanderError) return usageFailed(error, said, argv, { program, ports });
     const explanation = explain(error);
     if (explanation.exitCode === EXIT.notAllowed && cli.connection !== null) {
       const { tokenMissing, tokenFrom } = cli.connection;
@@ -108,17 +108,41 @@ function forEachCommand(command: Command, visit: (command: Command) => void): vo
 }
 
 /** Help and version end a parse too; everything else of commander's is a mistake in what was typed. */
-function usageFailed(error: CommanderError, said: string, argv: readonly string[], ports: Ports): number {
+function usageFailed(
+  error: CommanderError,
+  said: string,
+  argv: readonly string[],
+  { program, ports }: { program: Command; ports: Ports },
+): number {
   if (error.exitCode === 0) return EXIT.ok;
   if (error.code === 'commander.help') {
     ports.err.write(said);
     return EXIT.usage;
   }
   const [problem = '', ...rest] = said.trim().split('\n');
-  const hint = hintOf(error, argv, /\(Did you mean (.+)\?\)/.exec(rest.join(' '))?.[1] ?? null);
+  const meant = error.code === 'commander.unknownOption' ? asArgument(program, problem, argv) : null;
+  const hint = meant ?? hintOf(error, argv, /\(Did you mean (.+)\?\)/.exec(rest.join(' '))?.[1] ?? null);
   const message = [problem.replace(/^error: /, ''), ...(hint === null ? rest : [hint])].join('\n');
   tell({ message, faults: [], next: null, exitCode: EXIT.usage, code: null }, argv, ports);
   return EXIT.usage;
+}
+
+/** A flag that is named as an argument of its command is meant as that: `rota run list slow` for `--job slow`. */
+function asArgument(program: Command, problem: string, argv: readonly string[]): string | null {
+  const flag = /unknown option '(--[^'=]+)/.exec(problem)?.[1];
+  const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  const path: string[] = [];
+  let command = program;
+  for (const word of argv) {
+    const found = command.commands.find((child) => child.name() === word);
+    if (found === undefined) break;
+    command = found;
+    path.push(word);
+  }
+  const argument = command.registeredArguments.find((each) => `--${each.name()}` === flag);
+  if (argument === undefined) return null;
+  const value = argv[at]?.split('=')[1] ?? argv[at + 1] ?? argument.name().toUpperCase();
+  return `did you mean \`rota ${[...path, value].join(' ')}\`?`;
 }
 
 /** What to type in place of it; `nearest` is the command or flag that is spelt most like the wrong one. */

@@ -91,6 +91,14 @@ test('Secrets are listed without values, and deleted by name', async (t) => {
   assert.equal(deleted.out, 'PIN: deleted\n');
 });
 
+test('That there are no secrets is said on a terminal, and nothing is said where it is piped', async (t) => {
+  const server = await fakeServer(t, { listSecrets: () => ({ json: { items: [], nextCursor: null } }) });
+  const { out, err } = await rota(['secret', 'list'], { ...server, tty: true });
+  assert.deepEqual([out, err], ['', 'No secrets.\n']);
+  const piped = await rota(['secret', 'list'], server);
+  assert.deepEqual([piped.out, piped.err], ['', '']);
+});
+
 test('A change of the master key says what is to be done with the file', async (t) => {
   const answer = (active: boolean) => ({
     rotateMasterKey: () => ({

@@ -94,6 +94,7 @@ function addList(secret: Command, cli: Cli): void {
         client.call('listSecrets', { query: { ...query, ...jobOf(options) } }),
       );
       if (output.json) return output.value(items);
+      if (items.length === 0 && output.human) return output.note('No secrets.');
       output.table(items, [
         { head: 'NAME', text: (each) => each.name },
         { head: 'JOB', text: (each) => each.job ?? '-' },
