@@ -109,10 +109,13 @@ for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
   writeFileSync(FILE, resultsFile(sections));
 }
 
+/** Those of the benchmarks in their order, then what others have written. */
 function resultsFile(sections: Map<string, string>): string {
-  const body = Object.entries(BENCHMARKS)
-    .filter(([, { title }]) => sections.has(title))
-    .map(([, { title }]) => `## ${title}\n\n${sections.get(title)}\n`);
+  const own = Object.values(BENCHMARKS).map(({ title }) => title);
+  const others = [...sections.keys()].filter((title) => !own.includes(title));
+  const body = [...own.filter((title) => sections.has(title)), ...others].map(
+    (title) => `## ${title}\n\n${sections.get(title)}\n`,
+  );
   return [
     '# Results',
     '',
