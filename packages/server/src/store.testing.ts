@@ -14,7 +14,7 @@ let kind: 'sqlite' | 'postgres' = 'sqlite';
 
 /**
  * Makes the tests of this process use a kind of store from now on. A test file holds PostgreSQL to the tests of others by
- * importing them after this.
+ * importing them after `onPostgres.testing.ts`.
  */
 export function useStore(chosen: typeof kind): void {
   kind = chosen;
