@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { LIMITS } from '@rota/contract';
 import { change, type Operation, type Transaction } from './operation.ts';
 import type { JobPlan } from './planning.ts';
 import { both, checkHistory, ROUNDS, runs, type TwoServers, twoServers } from './races.testing.ts';
@@ -188,6 +189,27 @@ describe('two servers at one instant', () => {
       const answers = await both(round, setUp(a, `a${round}`), setUp(b, `b${round}`));
       assert.equal(answers.filter(({ created }) => created).length, 1);
     }
+  });
+
+  it('set no more secrets than a tenant may have', async () => {
+    await a.change(
+      `insert into "secrets" ("tenantId", "job", "name", "kind", "version", "createdAt", "createdBy", "updatedAt", "updatedBy")
+       select 'acme', '', 'S' || n, 'agentEnv', 1, 1, 'x', 1, 'x' from generate_series(2, ${LIMITS.secrets}) n`,
+    );
+    const set = (world: World, name: string) => () =>
+      world.store.setSecret({
+        tenantId: 'acme',
+        job: '',
+        name,
+        content: { kind: 'agentEnv', keyId: null, sealed: null, reference: 'HOME' },
+        by: 'ann',
+      });
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const answers = await both(round, set(a, 'ONE'), set(b, 'OTHER'));
+      assert.equal(answers.filter((answer) => answer === null).length, 1);
+      assert.equal(await a.change(`delete from "secrets" where "name" in ('ONE', 'OTHER')`), 1);
+    }
+    await a.change('delete from "secrets"');
   });
 
   it("delete what is old without getting in each other's way", async () => {

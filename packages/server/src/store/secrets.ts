@@ -39,6 +39,8 @@ export function* setSecret(
   const { tenantId, job, name, content, by } = input;
   const key = { tenantId, job, name };
   const { now } = transaction;
+  // New ones are counted one after the other.
+  yield* get(transaction, 'tenants', { id: tenantId }, { lock: true });
   const before = yield* get(transaction, 'secrets', key, { lock: true });
   if (!before) {
     const counted = yield* row<{ n: number }>(
