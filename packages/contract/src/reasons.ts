@@ -35,6 +35,11 @@ export const REASONS = {
     sentence: 'The stored job cannot be read by this version of Rota.',
     remedy: 'Save the job again: `rota job edit {job}`. The log says what is wrong with it.',
   },
+  secretUnreadable: {
+    sentence: 'No server that was asked can open a secret that it names; nothing was started.',
+    remedy:
+      'Give each server a master key file that has the key, as the detail says, or set the secret anew: `rota secret set NAME`. It looks again by itself, after 5 minutes at most.',
+  },
   retryWait: {
     sentence: 'An attempt has failed; the next one waits for its time.',
     remedy:

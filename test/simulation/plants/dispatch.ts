@@ -7,16 +7,17 @@ export const DISPATCH: Plant[] = [
     edits: [
       {
         file: `${SERVER}/agents/reports.ts`,
-        find: '    const grant = await store.acceptOffer({',
-        replace: `    const run = await store.readRun({ tenantId, runId: parseAttemptId(attempt.attemptId)?.runId ?? '' });
+        find: '    await permit(session, attempt, clock, (input) => store.acceptOffer({ ...input, journalSeq }));',
+        replace: `    const { tenantId } = session;
+    const run = await store.readRun({ tenantId, runId: parseAttemptId(attempt.attemptId)?.runId ?? '' });
     const job = run && (await store.readTriggerableJob({ tenantId, jobId: run.jobId }));
     if (run?.state === 'offered' && run.epoch === attempt.epoch && job) {
       const number = run.attempt + 1;
       const agent = { name: '', labels: {} };
       const of = { documentJson: job.documentJson, jobName: run.jobId, tenantName: '', timezone: 'UTC' };
-      permit(session, { run, number, ...of, agent, secrets: [] }, reading);
+      await permit(session, attempt, clock, async () => ({ run, number, ...of, agent, secrets: [] }));
     }
-    const grant = await store.acceptOffer({`,
+    await permit(session, attempt, clock, (input) => store.acceptOffer({ ...input, journalSeq }));`,
       },
     ],
     invariant: 'startHasPermit',
@@ -136,9 +137,8 @@ export const DISPATCH: Plant[] = [
       },
       {
         file: `${STORE}/attempts.ts`,
-        find: "  if (run.startBy < transaction.now) {\n    yield* moveRun(transaction, run, 'miss', 'missed', { epoch: run.epoch + 1, reason: 'startDeadline' });\n    return null;",
-        replace:
-          "  if (run.startBy < 0) {\n    yield* moveRun(transaction, run, 'miss', 'missed', { epoch: run.epoch + 1, reason: 'startDeadline' });\n    return null;",
+        find: '  if (run.startBy < transaction.now) {\n    yield* missRun(transaction, run);\n    return null;',
+        replace: '  if (run.startBy < 0) {\n    yield* missRun(transaction, run);\n    return null;',
       },
     ],
     invariant: 'neverAfterDeadline',

@@ -37,6 +37,7 @@ const WAIT_REASONS: ReasonCode[] = [
   'agentsFull',
   'agentsDeclined',
   'agentReturning',
+  'secretUnreadable',
 ];
 
 export interface Dispatcher {
@@ -166,11 +167,16 @@ export function createDispatcher(ports: {
     }
     const passed = JSON.parse(run.passedJson) as string[];
     const graceMs = Math.min(target.staggerMs, RETURNING_MS);
-    const choice = choose(
-      roster.candidates(run.tenantId, target),
-      (id) => presences.of(run.tenantId, id, graceMs),
-      new Set(passed),
-    );
+    const chooseBut = (those: readonly string[]) =>
+      choose(
+        roster.candidates(run.tenantId, target),
+        (id) => presences.of(run.tenantId, id, graceMs),
+        new Set(those),
+      );
+    let choice = chooseBut(passed);
+    // It has waited for its secrets: when all agents were asked, the next round begins at once.
+    if (choice.kind === 'wait' && choice.roundOver && run.reason === 'secretUnreadable')
+      choice = chooseBut([]);
     if (choice.kind === 'wait') {
       return {
         run,

@@ -4,8 +4,9 @@ import { SecretUnreadableError, type Vault } from '../auth/secrets.ts';
 import type { Hints } from '../hints.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Definitions } from '../runs/definitions.ts';
-import { attemptIdOf, parseAttemptId } from '../runs/ids.ts';
-import type { PermitGrant } from '../store/attempts.ts';
+import { parseAttemptId } from '../runs/ids.ts';
+import type { AttemptKey } from '../store/attemptMessages.ts';
+import type { BootReading, OpenSecrets, PermitGrant } from '../store/attempts.ts';
 import type { ResumeStep } from '../store/sessions.ts';
 import type { Store } from '../store/store.ts';
 import { KILL_GRACE_MS, PERMIT_MS } from '../store/unknownRuns.ts';
@@ -20,6 +21,9 @@ export interface BootClock {
   bootId: string;
   bootMs: number;
 }
+
+/** What an operation needs that grants a permit. */
+type PermitRequest = AttemptKey & BootReading & { open: OpenSecrets };
 
 export interface ReportPorts {
   store: Store;
@@ -59,25 +63,33 @@ export function createReports(ports: ReportPorts) {
     if (session.active.delete(attemptId)) dispatcher.roomFor(session.tenantId);
   }
 
-  function permit(
+  /** Sends what was granted for an attempt; or that it must not start, whose answer, `refused`, frees the room. */
+  async function permit(
     session: Session,
-    grant: PermitGrant,
-    reading: { bootId: string; permitUntilBootMs: number },
-  ): void {
-    const definition = definitions.ofRun({ ...grant.run, documentJson: grant.documentJson });
-    const agent = { agentId: session.agentId, ...reading };
-    try {
-      session.send(signPermit(keys, grant, definition, agent, vault.sourcesOf(grant.secrets)));
-    } catch (error) {
-      if (!(error instanceof SecretUnreadableError)) throw error;
-      log.error({ run: grant.run.id, why: error.message }, 'a permit could not be given; its run goes back');
-      // The agent's refusal proves that nothing was started: the run goes to another agent, perhaps of another server.
-      session.send({
-        type: 'withdraw',
-        attemptId: attemptIdOf(grant.run.id, grant.number),
-        epoch: grant.run.epoch,
-      });
+    attempt: { attemptId: string; epoch: number },
+    clock: BootClock,
+    ask: (input: PermitRequest) => Promise<PermitGrant | null>,
+  ): Promise<void> {
+    const { tenantId, agentId } = session;
+    const reading = { bootId: clock.bootId, permitUntilBootMs: clock.bootMs + PERMIT_MS };
+    let sources: ReturnType<typeof vault.sourcesOf> = {};
+    const open: OpenSecrets = (secrets) => {
+      try {
+        sources = vault.sourcesOf(secrets);
+        return null;
+      } catch (error) {
+        if (!(error instanceof SecretUnreadableError)) throw error;
+        log.error({ attempt: attempt.attemptId, why: error.message }, 'a permit could not be given');
+        return error.message;
+      }
+    };
+    const grant = await ask({ tenantId, agentId, ...attemptKey(attempt), ...reading, open });
+    if (grant === null) {
+      session.send({ type: 'withdraw', ...attemptKey(attempt) });
+      return;
     }
+    const definition = definitions.ofRun({ ...grant.run, documentJson: grant.documentJson });
+    session.send(signPermit(keys, grant, definition, { agentId, ...reading }, sources));
   }
 
   async function accept(
@@ -86,18 +98,7 @@ export function createReports(ports: ReportPorts) {
     clock: BootClock,
     journalSeq: number,
   ): Promise<void> {
-    const reading = { bootId: clock.bootId, permitUntilBootMs: clock.bootMs + PERMIT_MS };
-    const { tenantId, agentId } = session;
-    const grant = await store.acceptOffer({
-      tenantId,
-      agentId,
-      ...attemptKey(attempt),
-      ...reading,
-      journalSeq,
-    });
-    // Its answer, `refused`, frees the room; an attempt that has started by now goes on.
-    if (grant) permit(session, grant, reading);
-    else session.send({ type: 'withdraw', ...attemptKey(attempt) });
+    await permit(session, attempt, clock, (input) => store.acceptOffer({ ...input, journalSeq }));
     told(attempt.attemptId);
   }
 
@@ -116,11 +117,7 @@ export function createReports(ports: ReportPorts) {
   }
 
   async function goOn(session: Session, message: Extract<AgentMessage, { type: 'continue' }>): Promise<void> {
-    const { tenantId, agentId } = session;
-    const reading = { bootId: message.bootId, permitUntilBootMs: message.bootMs + PERMIT_MS };
-    const grant = await store.continueAttempt({ tenantId, agentId, ...attemptKey(message), ...reading });
-    if (grant) permit(session, grant, reading);
-    else session.send({ type: 'withdraw', ...attemptKey(message) });
+    await permit(session, message, message, store.continueAttempt);
     told(message.attemptId);
   }
 
@@ -298,13 +295,8 @@ export function createReports(ports: ReportPorts) {
     switch (step.action) {
       case 'accept':
         return accept(session, step.attempt, clock, journalSeq);
-      case 'permitAgain': {
-        const reading = { bootId: clock.bootId, permitUntilBootMs: clock.bootMs + PERMIT_MS };
-        const grant = await store.permitAgain({ tenantId, agentId, ...attemptKey(step.attempt), ...reading });
-        if (grant) permit(session, grant, reading);
-        else session.send({ type: 'withdraw', ...attemptKey(step.attempt) });
-        return;
-      }
+      case 'permitAgain':
+        return permit(session, step.attempt, clock, store.permitAgain);
       case 'withdraw':
         session.send({ type: 'withdraw', ...attemptKey(step.attempt) });
         return;

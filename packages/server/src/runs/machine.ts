@@ -32,7 +32,7 @@ export const RUN_EVENTS = {
   /** No further attempt: it ends with the outcome of the last one. */
   giveUp: { from: ['queued', 'offered'], to: ['failed', 'timedOut'] },
   /** The agent proved that the attempt was not and will not be started. */
-  notStarted: { from: ['starting', 'unknown'], to: ['queued', 'cancelled', 'missed'] },
+  notStarted: { from: ['starting', 'unknown'], to: ['queued', 'cancelled', 'missed', 'failed', 'timedOut'] },
   /** Nobody can know any more. */
   lose: { from: ['starting', 'running'], to: ['unknown'] },
   /** The agent told of a start that the database had lost. */

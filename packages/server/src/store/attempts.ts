@@ -35,6 +35,9 @@ export interface PermitGrant {
   secrets: SecretRow[];
 }
 
+/** Tries to open the secrets of a permit that would be given. @returns why they cannot be; null when they can */
+export type OpenSecrets = (secrets: readonly SecretRow[]) => string | null;
+
 export interface BootReading {
   bootId: string;
   /** Until when the permit is valid, on that boot's clock. */
@@ -47,7 +50,7 @@ export interface BootReading {
  */
 export function* acceptOffer(
   transaction: Transaction,
-  input: AttemptKey & BootReading & { journalSeq: number },
+  input: AttemptKey & BootReading & { journalSeq: number; open?: OpenSecrets },
 ): Operation<PermitGrant | null> {
   const { tenantId, agentId } = input;
   // A journal that is older than this one is rolled back (see `openSession`).
@@ -62,16 +65,12 @@ export function* acceptOffer(
   // The same yes again: the permit that answered it may be lost.
   if (run?.state === 'starting' || run?.state === 'unknown') return yield* permitAgain(transaction, input);
   if (!run || !stands) return null;
-  if (run.startBy < transaction.now && run.attempt > 0) {
+  if (run.startBy < transaction.now) {
     yield* missRun(transaction, run);
     return null;
   }
-  if (run.startBy < transaction.now) {
-    yield* moveRun(transaction, run, 'miss', 'missed', { epoch: run.epoch + 1, reason: 'startDeadline' });
-    return null;
-  }
   const number = run.attempt + 1;
-  const grant = yield* readGrant(transaction, { ...run, attempt: number }, agentId);
+  const grant = yield* readGrant(transaction, { ...run, attempt: number }, agentId, input.open);
   if ('missing' in grant) {
     yield* moveRun(transaction, run, 'fail', 'failed', {
       epoch: run.epoch + 1,
@@ -81,8 +80,13 @@ export function* acceptOffer(
     });
     return null;
   }
+  if ('unreadable' in grant) {
+    yield* waitForKey(transaction, run, grant.unreadable);
+    return null;
+  }
   yield* moveRun(transaction, run, 'accept', 'starting', {
     attempt: number,
+    unreadableSince: null,
     durationMs: null,
     permitAt: run.startedAt === null ? transaction.now : run.permitAt,
     startingAt: transaction.now,
@@ -109,6 +113,33 @@ export function* acceptOffer(
   return grant;
 }
 
+/** A run whose secrets cannot be opened tries again after a part of the time that it has waited for that, within these bounds. */
+const KEY_WAIT_MIN_MS = 1_000;
+const KEY_WAIT_MAX_MS = 300_000;
+const KEY_WAIT_PART = 4;
+
+/** The run goes back without an attempt, since nothing of it was given: to another agent, perhaps of another server. */
+function* waitForKey(transaction: Transaction, run: RunRow, why: string): Operation<void> {
+  const { now } = transaction;
+  const withdrawn = yield* withdrawOffer(transaction, run, true);
+  if (withdrawn.length === 0) return;
+  const unreadableSince = run.unreadableSince ?? now;
+  const waitMs = Math.min(
+    Math.max((now - unreadableSince) / KEY_WAIT_PART, KEY_WAIT_MIN_MS),
+    KEY_WAIT_MAX_MS,
+  );
+  yield* set(
+    'runs',
+    { tenantId: run.tenantId, id: run.id },
+    {
+      reason: 'secretUnreadable',
+      detail: why,
+      unreadableSince,
+      wakeAt: Math.min(now + Math.floor(waitMs), run.startBy + 1),
+    },
+  );
+}
+
 /** How long a run may be `starting` under a live session without a word of its start. */
 const STARTING_SILENT_MS = 25_000;
 
@@ -118,7 +149,7 @@ const STARTING_SILENT_MS = 25_000;
  */
 export function* permitAgain(
   transaction: Transaction,
-  input: AttemptKey & BootReading,
+  input: AttemptKey & BootReading & { open?: OpenSecrets },
 ): Operation<PermitGrant | null> {
   const run = yield* runOfAttempt(transaction, input);
   if (!run || !isCurrent(run, input) || (run.state !== 'starting' && run.state !== 'unknown')) return null;
@@ -128,9 +159,9 @@ export function* permitAgain(
   if (attempt?.state !== 'starting') return null;
   const slot = yield* slotAgain(transaction, run);
   if (slot === null) return null;
-  const grant = yield* readGrant(transaction, run, input.agentId);
+  const grant = yield* readGrant(transaction, run, input.agentId, input.open);
   // A permit may have been out, so that this must not end the run; the next attempt will.
-  if ('missing' in grant) return null;
+  if (!('run' in grant)) return null;
   // What the agent can do under this permit counts from now.
   const startingAt = transaction.now;
   const permitAt = run.startedAt === null ? startingAt : run.permitAt;
@@ -160,7 +191,7 @@ export function* permitAgain(
  */
 export function* continueAttempt(
   transaction: Transaction,
-  input: AttemptKey & BootReading,
+  input: AttemptKey & BootReading & { open?: OpenSecrets },
 ): Operation<PermitGrant | null> {
   const run = yield* runOfAttempt(transaction, input);
   if (!run || !isCurrent(run, input) || run.cancelRequestedAt !== null) return null;
@@ -170,8 +201,8 @@ export function* continueAttempt(
   // Its slot may have been given to a later run meanwhile.
   const slot = yield* slotAgain(transaction, run);
   if (slot === null) return null;
-  const grant = yield* readGrant(transaction, run, input.agentId);
-  if ('missing' in grant) return null;
+  const grant = yield* readGrant(transaction, run, input.agentId, input.open);
+  if (!('run' in grant)) return null;
   if (run.state === 'unknown') {
     const startedAt = run.startedAt ?? transaction.now;
     const heard = { startedAt, reason: null, contactLostAt: null, wakeAt: null, slot };
@@ -187,7 +218,8 @@ function* readGrant(
   transaction: Transaction,
   run: RunRow,
   agentId: string,
-): Operation<PermitGrant | { missing: string }> {
+  open: OpenSecrets = () => null,
+): Operation<PermitGrant | { missing: string } | { unreadable: string }> {
   const { tenantId, jobId, revision } = run;
   const [job, tenant, of, agent] = yield* all(
     transaction,
@@ -200,6 +232,8 @@ function* readGrant(
   const named = namedSecrets(run.definitionJson, of?.documentJson ?? null);
   const { secrets, missing } = yield* readSecretsFor(transaction, { tenantId, job: job.name, ...named });
   if (missing !== null) return { missing };
+  const unreadable = open(secrets);
+  if (unreadable !== null) return { unreadable };
   if (secrets.length > 0) {
     const attemptId = attemptIdOf(run.id, run.attempt);
     const use = { tenantId, agentId, attemptId, runId: run.id, job: run.kind === 'adHoc' ? null : job.name };
@@ -262,7 +296,7 @@ export function* refuseAttempt(
       detail: `by ${run.cancelRequestedBy}`,
     });
   } else if (run.startBy < transaction.now && !(yield* mayHaveGoneOn(transaction, run))) {
-    yield* moveRun(transaction, run, 'notStarted', 'missed', { epoch, reason: 'startDeadline' });
+    yield* missRun(transaction, run);
   } else {
     yield* moveRun(transaction, run, 'notStarted', 'queued', {
       epoch,

@@ -141,12 +141,17 @@ type Waiting = Pick<RunRow, 'tenantId' | 'id' | 'jobId' | 'state' | 'epoch' | 'a
  * Ends a run that waits for a further attempt, with the outcome of its last one; one whose fate nobody knows counts as failed.
  * @returns false when it has had no attempt
  */
-export function* giveUp(transaction: Transaction, run: Waiting, why: string): Operation<boolean> {
+export function* giveUp(
+  transaction: Transaction,
+  run: Waiting,
+  why: string,
+  event: 'giveUp' | 'notStarted' = 'giveUp',
+): Operation<boolean> {
   if (run.attempt === 0) return false;
   const last = yield* lastTry(run);
   if (last === undefined) return false;
   const outcome = last.outcome === 'timedOut' ? 'timedOut' : 'failed';
-  return yield* moveRun(transaction, run, 'giveUp', outcome, {
+  return yield* moveRun(transaction, run, event, outcome, {
     epoch: run.epoch + 1,
     reason: last.reason ?? 'agentLost',
     detail: [last.error, why].filter(Boolean).join('; '),
@@ -155,10 +160,16 @@ export function* giveUp(transaction: Transaction, run: Waiting, why: string): Op
   });
 }
 
-/** Ends a run that no agent took in time: as missed, or with the outcome of its last attempt. */
+/**
+ * Ends a run that could not start in time: as missed, or with the outcome of its last attempt. One whose permit was out must be
+ * proven not to have been started under it.
+ */
 export function* missRun(transaction: Transaction, run: Waiting): Operation<boolean> {
-  if (yield* giveUp(transaction, run, `attempt ${run.attempt + 1} could not start in time`)) return true;
-  return yield* moveRun(transaction, run, 'miss', 'missed', {
+  const wasPermitted = run.state === 'starting' || run.state === 'unknown';
+  const number = wasPermitted ? run.attempt : run.attempt + 1;
+  const why = `attempt ${number} could not start in time`;
+  if (yield* giveUp(transaction, run, why, wasPermitted ? 'notStarted' : 'giveUp')) return true;
+  return yield* moveRun(transaction, run, wasPermitted ? 'notStarted' : 'miss', 'missed', {
     epoch: run.epoch + 1,
     reason: 'startDeadline',
   });

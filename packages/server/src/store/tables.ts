@@ -145,6 +145,8 @@ export interface RunRow {
   attempt: number;
   /** Further attempts that its policy allows beside the one that goes on or is waited for; null before the first retry. */
   retriesLeft: number | null;
+  /** Since when no server that was asked could open a secret that it names; null once one could. */
+  unreadableSince: number | null;
   agentId: string | null;
   /** 1 while the run holds its job's slot. */
   slot: number;

@@ -63,7 +63,7 @@ export function* up({ dialect }: Transaction): Operation<void> {
   yield* table(
     'runs',
     `tenantId id jobId revision:int kind occurrenceKey part definitionJson? paramsJson? scheduledFor:int dueAt:int startBy:int state reason? detail?
-     epoch:int attempt:int retriesLeft?:int agentId? slot:int wakeAt?:int passedJson timeoutMs?:int queuedAt?:int offeredAt?:int permitAt?:int startingAt?:int
+     epoch:int attempt:int retriesLeft?:int unreadableSince?:int agentId? slot:int wakeAt?:int passedJson timeoutMs?:int queuedAt?:int offeredAt?:int permitAt?:int startingAt?:int
      startedAt?:int endedAt?:int durationMs?:int cancelRequestedAt?:int cancelRequestedBy? contactLostAt?:int exitCode?:int signal? createdBy? createdAt:int`,
     { primary: ['tenantId', 'id'], unique: [['tenantId', 'jobId', 'occurrenceKey', 'part']] },
   );

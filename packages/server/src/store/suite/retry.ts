@@ -198,6 +198,29 @@ export function retrySuite(open: Open): void {
       await world.expect(offered, 'failed', { reason: 'exitStatus', slot: 0 });
     });
 
+    it('whose next attempt is taken, but not started in time, ends as its last attempt did, however that comes out', async () => {
+      const [late, refused, lost] = [0, 1, 2];
+      for (const how of [late, refused, lost]) {
+        const world = await retryWorld();
+        const id = await world.inState('running', 'a', 'one');
+        await fails(world, id);
+        world.pass(10 * SECOND);
+        assert(await world.offer(id, 'two'));
+        const key = await world.key(id);
+        if (how !== late) assert(await world.accept(key));
+        if (how === lost) {
+          world.pass(25 * SECOND);
+          await world.settle();
+          await world.expect(id, 'unknown');
+        }
+        world.pass(2 * DAY);
+        if (how === late) assert.equal(await world.accept(key), null);
+        else await world.refuse(key);
+        await world.expect(id, 'failed', { exitCode: 3, reason: 'exitStatus', slot: 0, wakeAt: null });
+        assert.match((await world.run(id)).detail as string, /attempt 2 could not start in time/);
+      }
+    });
+
     it('an attempt that was proven not started costs none of its tries', async () => {
       const world = await retryWorld({ retry: { times: 1, delay: '10s' } });
       const id = await world.inState('starting', 'a', 'one');

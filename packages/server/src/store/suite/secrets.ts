@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LIMITS } from '@rota/contract';
+import type { OpenSecrets } from '../attempts.ts';
 import type { SecretContent } from '../secrets.ts';
 import type { AuditRow } from '../tables.ts';
-import { DAY, type Open, World } from './world.ts';
+import { DAY, MINUTE, type Open, SECOND, World } from './world.ts';
 
 const sealed = (text: string, keyId = 'k1'): SecretContent => ({
   kind: 'server',
@@ -245,6 +246,65 @@ export function secretsSuite(open: Open): void {
       );
       const [use] = await trail(world, { action: 'use' });
       assert.equal(use?.secretsJson, '["PIN"]');
+    });
+
+    it('that its server cannot open is not given: the run waits longer each time, without an attempt or a record', async () => {
+      const world = await worldWithJob();
+      for (const name of ['TOKEN', 'PIN']) await set(world, name, 'text');
+      const id = await world.inState('offered', 'a', 'one');
+      const accept = async (open: OpenSecrets) =>
+        world.store.acceptOffer({
+          ...(await world.key(id)),
+          bootId: 'boot',
+          permitUntilBootMs: 1,
+          journalSeq: 1,
+          open,
+        });
+      const waits: number[] = [];
+      const begin = world.now;
+      while (waits.length < 9) {
+        // The last one after it has waited for very long.
+        if (waits.length === 8) world.pass(60 * MINUTE);
+        assert.equal(await accept(() => 'its key is not here'), null);
+        await world.expect(id, 'queued', {
+          reason: 'secretUnreadable',
+          detail: 'its key is not here',
+          agentId: null,
+          attempt: 0,
+          unreadableSince: begin,
+          passedJson: '["one"]',
+        });
+        const wait = ((await world.run(id)).wakeAt as number) - world.now;
+        waits.push(wait);
+        world.pass(wait);
+        assert(await world.offer(id, 'one'));
+      }
+      assert.deepEqual(
+        waits,
+        waits.toSorted((one, other) => one - other),
+      );
+      assert.deepEqual([waits[0], waits.at(-1)], [SECOND, 5 * MINUTE]);
+      assert.deepEqual(await world.rows('select * from "attempts"'), []);
+      assert.deepEqual(await trail(world, { action: 'use' }), []);
+      assert.equal((await accept(() => null))?.secrets.length, 2);
+      await world.expect(id, 'starting', { attempt: 1, unreadableSince: null });
+      assert.equal((await trail(world, { action: 'use' })).length, 1);
+    });
+
+    it('that cannot be opened when it is asked for again is not given again, nor on record', async () => {
+      const world = await worldWithJob();
+      for (const name of ['TOKEN', 'PIN']) await set(world, name, 'text');
+      const id = await world.inState('starting', 'a', 'one');
+      const again = {
+        ...(await world.key(id)),
+        bootId: 'boot',
+        permitUntilBootMs: 1,
+        open: () => 'its key is not here',
+      };
+      assert.equal(await world.store.permitAgain(again), null);
+      assert.equal(await world.store.continueAttempt(again), null);
+      await world.expect(id, 'starting', { attempt: 1 });
+      assert.equal((await trail(world, { action: 'use' })).length, 1);
     });
 
     it('carries no more than a message can', async () => {
