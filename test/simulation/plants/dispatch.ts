@@ -136,7 +136,7 @@ export const DISPATCH: Plant[] = [
         replace: 'if (run.startBy < 0) return',
       },
       {
-        file: `${STORE}/attempts.ts`,
+        file: `${STORE}/permits.ts`,
         find: '  if (run.startBy < transaction.now) {\n    yield* missRun(transaction, run);\n    return null;',
         replace: '  if (run.startBy < 0) {\n    yield* missRun(transaction, run);\n    return null;',
       },

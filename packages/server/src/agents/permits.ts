@@ -11,7 +11,7 @@ import {
 import { attemptIdOf } from '../runs/ids.ts';
 import { localTimeOf } from '../runs/localTime.ts';
 import { paramsOf } from '../runs/params.ts';
-import type { PermitGrant } from '../store/attempts.ts';
+import type { PermitGrant } from '../store/permits.ts';
 import { KILL_GRACE_MS } from '../store/unknownRuns.ts';
 
 /** The server's identity towards agents. */

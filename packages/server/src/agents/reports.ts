@@ -6,7 +6,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Definitions } from '../runs/definitions.ts';
 import { parseAttemptId } from '../runs/ids.ts';
 import type { AttemptKey } from '../store/attemptMessages.ts';
-import type { BootReading, OpenSecrets, PermitGrant } from '../store/attempts.ts';
+import type { BootReading, OpenSecrets, PermitGrant } from '../store/permits.ts';
 import type { ResumeStep } from '../store/sessions.ts';
 import type { Store } from '../store/store.ts';
 import { KILL_GRACE_MS, PERMIT_MS } from '../store/unknownRuns.ts';

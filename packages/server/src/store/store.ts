@@ -14,6 +14,7 @@ import * as masterKeys from './masterKeys.ts';
 import * as notices from './notices.ts';
 import type { Operation, Transaction } from './operation.ts';
 import * as output from './output.ts';
+import * as permits from './permits.ts';
 import * as planning from './planning.ts';
 import * as recovery from './recovery.ts';
 import * as replicas from './replicas.ts';
@@ -67,13 +68,13 @@ const writes = {
   cancelRun: requests.cancelRun,
   resolveRun: requests.resolveRun,
   retryRun: retry.retryRun,
-  acceptOffer: attempts.acceptOffer,
-  permitAgain: attempts.permitAgain,
+  acceptOffer: permits.acceptOffer,
+  permitAgain: permits.permitAgain,
   declineOffer: attempts.declineOffer,
   refuseAttempt: attempts.refuseAttempt,
   startAttempt: attempts.startAttempt,
   endAttempt: attempts.endAttempt,
-  continueAttempt: attempts.continueAttempt,
+  continueAttempt: permits.continueAttempt,
   storeStep: steps.storeStep,
   storeProgress: steps.storeProgress,
   storeOutput: output.storeOutput,

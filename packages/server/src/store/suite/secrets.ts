@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LIMITS } from '@rota/contract';
-import type { OpenSecrets } from '../attempts.ts';
+import type { OpenSecrets } from '../permits.ts';
 import type { SecretContent } from '../secrets.ts';
 import type { AuditRow } from '../tables.ts';
 import { DAY, MINUTE, type Open, SECOND, World } from './world.ts';
