@@ -32,13 +32,8 @@ if (wanted.length === 0) {
 
 const files = globSync(['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'], { cwd: root })
   .filter((file) => wanted.length === 0 || wanted.some((text) => file.includes(text)))
-  .sort((one, other) => rank(one) - rank(other) || one.localeCompare(other))
+  .sort()
   .map((file) => path.join(root, file));
-
-/** The simulation computes, at a low priority, in what the others leave of the processor while they wait: so it begins first. */
-function rank(file: string): number {
-  return file.includes('simulation') ? 0 : 1;
-}
 
 /** A file that takes longer hangs: it fails instead of the whole run. */
 const FILE_TIMEOUT_MS = 900_000;
@@ -47,8 +42,7 @@ const tests = run({
   files,
   timeout: FILE_TIMEOUT_MS,
   cwd: root,
-  // Two files compute, the others wait more than they do.
-  concurrency: Math.max(2, availableParallelism()) + 2,
+  concurrency: Math.max(2, availableParallelism()),
   execArgv: ['--disable-warning=ExperimentalWarning'],
 });
 // A file is reported as a test of its own when it holds none or when its process fails; suites are not tests.

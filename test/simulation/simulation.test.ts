@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type Answer, simulateAll, type Task } from './crew.ts';
 import { makeWorld, type World } from './world.ts';
 
-const SEEDS = 100;
+const SEEDS = 40;
 /** Seeds that are lived through twice. */
 const TWICE = 2;
 
